@@ -1,0 +1,1 @@
+"""The way to Temporal: connection, starts, status reads, the embedded server."""

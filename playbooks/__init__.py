@@ -1,0 +1,1 @@
+"""What a playbook is: definition, parameters, expressions, plan, states.  Pure: no I/O, no clock."""

@@ -1,0 +1,90 @@
+"""The compact form of step records: in the memo of a running workflow, and in the settled record.
+
+A step is a short list, trailing defaults dropped.  The memo holds the steps in chunks, so that a change rewrites one
+chunk only; the whole memo must stay far below 2 MiB, past which Temporal would leave the run stuck.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from playbooks.record import ErrorInfo, Json, StepRecord, Waiting
+from playbooks.states import State
+
+CHUNK = 50
+"""Steps in one memo field."""
+
+MESSAGE_LIMIT = 300
+"""Characters of an error message or reason that the memo carries; the settled record has it whole."""
+
+HEAD_FIELD = "run"
+_LETTERS = {
+    State.PENDING: "p",
+    State.RUNNING: "r",
+    State.COMPLETED: "c",
+    State.FAILED: "f",
+    State.SKIPPED: "s",
+    State.CANCELLED: "x",
+}
+_STATES = {letter: state for state, letter in _LETTERS.items()}
+
+
+def encode_step(step: StepRecord, limit: int | None = None) -> list[Json]:
+    """The compact form of ``step``; texts longer than ``limit`` characters are cut."""
+    row: list[Json] = [
+        _LETTERS[step.state],
+        step.started_at,
+        step.finished_at,
+        step.attempt,
+        [step.error.code, _cut(step.error.message, limit)] if step.error else None,
+        _cut(step.reason, limit) if step.reason else None,
+        [step.waiting_for.kind, step.waiting_for.until] if step.waiting_for else None,
+    ]
+    while len(row) > 1 and not row[-1]:
+        row.pop()
+    return row
+
+
+def decode_step(row: Sequence[Json]) -> StepRecord:
+    """The record that ``encode_step`` made ``row`` from."""
+    state, started, finished, attempt, error, reason, waiting = [*row, *[None] * (7 - len(row))]
+    return StepRecord(
+        state=_STATES[state],
+        started_at=started,
+        finished_at=finished,
+        attempt=attempt or 0,
+        error=ErrorInfo(*error) if error else None,
+        reason=reason,
+        waiting_for=Waiting(*waiting) if waiting else None,
+    )
+
+
+def chunk_field(number: int) -> str:
+    """Name of the memo field that holds chunk ``number``."""
+    return f"steps{number}"
+
+
+def chunk_fields(steps: Sequence[StepRecord], numbers: Sequence[int] | None = None) -> dict[str, list[Json]]:
+    """The memo fields of the chunks ``numbers``, or of all."""
+    if numbers is None:
+        numbers = range((len(steps) + CHUNK - 1) // CHUNK)
+    return {
+        chunk_field(number): [
+            encode_step(step, MESSAGE_LIMIT) for step in steps[number * CHUNK : (number + 1) * CHUNK]
+        ]
+        for number in numbers
+    }
+
+
+def read_chunks(memo: Mapping[str, Json]) -> list[StepRecord]:
+    """The step records that the memo holds, in order."""
+    steps: list[StepRecord] = []
+    number = 0
+    while (rows := memo.get(chunk_field(number))) is not None:
+        steps.extend(decode_step(row) for row in rows)
+        number += 1
+    return steps
+
+
+def _cut(text: str, limit: int | None) -> str:
+    return text if limit is None or len(text) <= limit else text[: limit - 1] + "…"

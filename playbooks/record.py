@@ -1,0 +1,67 @@
+"""What is known of a run: one record a step, one for the whole.
+
+The interpreter folds it from what happened, the memo carries it while the run is open, the database keeps it once
+the run has closed (DESIGN.md §2).  Times are milliseconds since the epoch, UTC.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from playbooks.states import State
+
+Json = Any
+"""A JSON value: None, bool, int, float, str, list or dict with string keys."""
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorInfo:
+    """Why a step or a run failed: a stable ``code`` and a sentence for an operator."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What a running step waits for: ``approval``, ``delay`` or ``retry``; ``until`` in ms since the epoch."""
+
+    kind: str
+    until: int | None = None
+
+
+@dataclass(slots=True)
+class StepRecord:
+    """One step of a run, without its input and output."""
+
+    state: State = State.PENDING
+    started_at: int | None = None
+    finished_at: int | None = None
+    attempt: int = 0
+    error: ErrorInfo | None = None
+    reason: str | None = None
+    waiting_for: Waiting | None = None
+
+
+@dataclass(slots=True)
+class StepIo:
+    """Input and output of one step; kept out of the memo."""
+
+    input: Json = None
+    output: Json = None
+    would: str | None = None
+    effects: list[Json] | None = None
+
+
+@dataclass(slots=True)
+class RunRecord:
+    """A run: its own state and one record for each step, in the order of the playbook."""
+
+    steps: list[StepRecord]
+    state: State = State.PENDING
+    started_at: int | None = None
+    finished_at: int | None = None
+    error: ErrorInfo | None = None
+    outputs: Json = None
+    io: dict[str, StepIo] = field(default_factory=dict)

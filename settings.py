@@ -1,0 +1,56 @@
+"""Every setting of Stanchion, in one place: environment variables named ``STANCHION_…``.
+
+``docs/settings.md`` is the same table for readers; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Settings of the API, the worker and the embedded server; times in seconds, sizes in bytes."""
+
+    model_config = SettingsConfigDict(env_prefix="STANCHION_", extra="ignore", frozen=True)
+
+    data_dir: Path = Field(Path("data"), description="Folder of the embedded database and of Temporal's file.")
+    database_url: str | None = Field(
+        None, description="SQLAlchemy URL; default is SQLite in the data folder. Postgres: postgresql+psycopg://…"
+    )
+    host: str = Field("127.0.0.1", description="Address that the API listens on.")
+    port: int = Field(8080, description="Port of the API.")
+    temporal_address: str = Field("127.0.0.1:7233", description="host:port of Temporal's frontend.")
+    temporal_namespace: str = Field("default", description="Temporal namespace.")
+    temporal_ui_url: str | None = Field(None, description="Base URL of the Temporal Web UI, for links in answers.")
+    temporal_retention_days: int = Field(30, ge=1, description="Days that Temporal keeps closed runs (embedded).")
+    task_queue: str = Field("stanchion", description="Temporal task queue of workflows and activities.")
+    admin_token: SecretStr | None = Field(None, description="A token with every permission, for the first start.")
+    encryption_key: SecretStr | None = Field(
+        None, description="Base64 of 32 bytes; when set, payloads in Temporal are encrypted with AES-GCM."
+    )
+    max_body_bytes: int = Field(1024 * 1024, ge=1024, description="Largest request body.")
+    rate_limit: int | None = Field(None, ge=1, description="Requests a minute for one token; unset: no limit.")
+    egress_allow: str = Field(
+        "", description="Comma-separated hosts, addresses or networks that actions may reach though they are private."
+    )
+    sweep_interval: float = Field(15.0, gt=0, description="Seconds between sweeps for runs closed behind our back.")
+    worker_activities: int = Field(100, ge=1, description="Activities that one worker runs at once.")
+    worker_workflow_tasks: int = Field(50, ge=2, description="Workflow tasks that one worker handles at once.")
+    drain_seconds: float = Field(30.0, ge=0, description="Time that a stopping worker gives its running actions.")
+    log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")
+    log_format: str = Field("json", pattern="^(json|text)$", description="json, or text for people.")
+
+    @property
+    def database(self) -> str:
+        """The SQLAlchemy URL in force."""
+        return self.database_url or f"sqlite:///{(self.data_dir / 'stanchion.sqlite').absolute()}"
+
+
+@lru_cache(maxsize=1)
+def settings() -> Settings:
+    """The settings of this process, read once."""
+    return Settings()

@@ -1,0 +1,1 @@
+"""The one interpreter that Temporal replays.  Deterministic; imports ``playbooks`` only."""

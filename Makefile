@@ -1,0 +1,46 @@
+# Everything is made in .venv; the only things needed beforehand are Python >= 3.11, make and git.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+DATA ?= data
+PORT ?= 8080
+
+.PHONY: install demo up test check bench lock clean
+
+install: $(STAMP)
+
+$(STAMP): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.x")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+demo: install
+	$(BIN)/stanchion demo
+
+up: install
+	$(BIN)/stanchion up --samples --data-dir $(DATA) --port $(PORT)
+
+test: install
+	scripts/install-test-packages.sh
+	$(MAKE) check
+	$(BIN)/pytest -q -n auto
+
+check: install
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	@set -e; for lint in scripts/lint_*.py; do if [ -e "$$lint" ]; then echo "$$lint"; $(BIN)/python "$$lint"; fi; done
+
+bench: install
+	$(BIN)/python -m bench
+
+# --universal: one file for every platform; the file names no index, so it works behind any mirror.
+lock:
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header \
+		pyproject.toml --extra dev requirements-build.in -o requirements.txt
+
+clean:
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,30 @@
+"""Child processes that never outlive their parent, not even one that is killed with SIGKILL (Linux)."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Callable
+
+_PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+
+
+def dies_with_parent() -> Callable[[], None]:
+    """What the child must call before it becomes another program (``preexec_fn``).
+
+    SIGKILL, since runs are durable and a half-stopped child would hold ports and files that a new start needs.  The
+    signal belongs to the *thread* that starts the child: start children from the main thread only.
+    """
+    parent = os.getpid()
+
+    def bind() -> None:
+        # Nothing here may take a lock or import: another thread may have held one when the process was copied.
+        if _LIBC is not None:
+            _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+            if os.getppid() != parent:
+                os._exit(1)
+
+    return bind

@@ -1,0 +1,123 @@
+"""The application: its services, its routes, and what stands around them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import structlog
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+
+from activities.catalogue import load_catalogue
+from api import handlers
+from api.audit import Journal
+from api.limits import Limiter
+from api.logging import configure_logging
+from api.metrics import Metrics, installed_version
+from api.openapi import DESCRIPTION, build_openapi
+from api.routes import actions, assets, audit, executions, health, playbooks, schemas, tokens
+from api.services import Services
+from api.shell import Shell
+from api.tokens import TokenCache
+from engine.client import API_RETRY, connect
+from settings import Settings
+from settings import settings as process_settings
+from storage.database import Database
+from storage.errors import DatabaseUnavailable
+from storage.migrate import migrate
+
+MIGRATION_RETRY_SECONDS = 1.0
+
+log = structlog.get_logger(__name__)
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The API with ``settings``; without them as the application of this process, which also sets up its logs."""
+    if settings is None:
+        settings = process_settings()
+        configure_logging(settings)
+    metrics = Metrics()
+    limiter = Limiter(settings.rate_limit) if settings.rate_limit else None
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with _running(settings, limiter) as services:
+            app.state.services = services
+            yield
+
+    app = FastAPI(
+        title="Stanchion",
+        version=installed_version(),
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        redirect_slashes=False,
+        redoc_url=None,
+        generate_unique_id_function=_operation_id,
+    )
+    app.state.metrics = metrics
+    # Executions first: /api/playbooks/executions must not be taken for a playbook of that name.
+    for module in (executions, playbooks, actions, assets, tokens, audit, schemas, health):
+        app.include_router(module.router)
+    app.add_middleware(Shell, metrics=metrics, limiter=limiter)
+    handlers.install(app)
+    _serve_openapi(app)
+    return app
+
+
+def _operation_id(route: APIRoute) -> str:
+    return route.name.replace(".", "_")
+
+
+def _serve_openapi(app: FastAPI) -> None:
+    def document() -> dict[str, object]:
+        if app.openapi_schema is None:
+            app.openapi_schema = build_openapi(app)
+        return app.openapi_schema
+
+    app.openapi = document  # type: ignore[method-assign]
+
+
+@contextlib.asynccontextmanager
+async def _running(settings: Settings, limiter: Limiter | None) -> AsyncIterator[Services]:
+    """The services while the application runs, with the tasks that belong to them."""
+    database = Database(settings.database)
+    services = Services(
+        settings=settings,
+        database=database,
+        temporal=await connect(settings, lazy=True, retry=API_RETRY),
+        catalogue=load_catalogue().specs(),
+        tokens=TokenCache(settings, database),
+        limiter=limiter,
+        journal=Journal(database),
+    )
+    tasks = [asyncio.create_task(services.journal.run())]
+    if not await _migrated(settings):
+        tasks.append(asyncio.create_task(_migrate_later(settings)))
+    try:
+        yield services
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        database.close()
+
+
+async def _migrated(settings: Settings) -> bool:
+    """Bring the database to this version's schema; False while it is away.
+
+    Safe with several processes at once, since a migration holds a lock.  A database of a newer version stops the
+    application here.
+    """
+    try:
+        await asyncio.to_thread(migrate, settings.database)
+    except DatabaseUnavailable as error:
+        log.warning("the database is away; its schema is checked as soon as it is back", reason=error.detail)
+        return False
+    return True
+
+
+async def _migrate_later(settings: Settings) -> None:
+    while not await _migrated(settings):
+        await asyncio.sleep(MIGRATION_RETRY_SECONDS)

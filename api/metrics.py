@@ -1,0 +1,50 @@
+"""Prometheus metrics of the API.  Labels are routes, methods and statuses, never ids."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+class Metrics:
+    """Metrics in a registry of their own, so that two applications in one process do not meet."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._requests = Counter(
+            "stanchion_http_requests", "Requests answered.", ["route", "method", "status"], registry=self.registry
+        )
+        self._seconds = Histogram(
+            "stanchion_http_request_seconds",
+            "Time from a request to the end of its answer; event streams are left out.",
+            ["route", "method"],
+            registry=self.registry,
+            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
+        )
+        self.in_progress = Gauge(
+            "stanchion_http_requests_in_progress", "Requests that are being answered.", registry=self.registry
+        )
+        build = Gauge("stanchion_build_info", "The version that runs.", ["version"], registry=self.registry)
+        build.labels(installed_version()).set(1)
+
+    def observe(self, route: str, method: str, status: int, seconds: float | None) -> None:
+        """Count one answer; ``seconds`` is None for an event stream."""
+        method = method if method in _METHODS else "other"
+        self._requests.labels(route, method, str(status)).inc()
+        if seconds is not None:
+            self._seconds.labels(route, method).observe(seconds)
+
+    def render(self) -> bytes:
+        """The metrics in Prometheus' text format."""
+        return generate_latest(self.registry)
+
+
+def installed_version() -> str:
+    """The version of the installed package; ``0`` when it runs from a bare source tree."""
+    try:
+        return version("stanchion")
+    except PackageNotFoundError:
+        return "0"

@@ -1,0 +1,70 @@
+"""What answers look like, for the OpenAPI document."""
+
+from __future__ import annotations
+
+from typing import Annotated, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Item = TypeVar("Item")
+
+Timestamp = Annotated[
+    str,
+    Field(
+        json_schema_extra={"format": "date-time"},
+        examples=["2026-04-28T11:00:00Z"],
+        description="RFC 3339, UTC, trailing Z; milliseconds where the second is not whole.",
+    ),
+]
+
+
+class Answer(BaseModel):
+    """Base of the answers."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Meta(Answer):
+    """Where a page stands in its list."""
+
+    total: int = Field(description="Entries in the whole list.")
+    page: int
+    per_page: int
+
+
+class Listing(Answer, Generic[Item]):
+    """One page of a list."""
+
+    data: list[Item]
+    meta: Meta
+
+
+class ErrorDetail(BaseModel):
+    """One fault: ``path`` is a JSON Pointer (RFC 6901); line and column, from 1, where a text was sent."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    path: str = Field(examples=["/parameters/patch_version"])
+    message: str
+    line: int | None = None
+    column: int | None = None
+
+
+class ErrorBody(BaseModel):
+    """What went wrong: a stable code, a sentence for people, and every fault with its place."""
+
+    code: str = Field(examples=["bad_request"])
+    message: str
+    details: list[ErrorDetail]
+    execution_id: str | None = Field(None, description="With a conflict: the execution that is running already.")
+    permission: str | None = Field(None, description="With 403: the permission that the token lacks.")
+    dependency: str | None = Field(None, description="With 503: what cannot be reached.")
+
+
+class ErrorAnswer(BaseModel):
+    """The one shape of every error."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    status: Literal["error"]
+    error: ErrorBody

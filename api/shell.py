@@ -1,0 +1,113 @@
+"""What surrounds every request: its id, the access log, metrics, headers of every answer, and the last resort.
+
+A plain ASGI middleware: Starlette's ``BaseHTTPMiddleware`` would copy every body through a queue and hold back
+event streams.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+
+import structlog
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.errors import shaped
+from api.limits import Limiter, address_of
+from api.metrics import Metrics
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
+
+log = structlog.get_logger("api.access")
+
+
+class Shell:
+    """The outermost layer of the application."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, limiter: Limiter | None) -> None:
+        self.app = app
+        self.metrics = metrics
+        self.limiter = limiter
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        answer = _Answer(self, scope, send)
+        structlog.contextvars.bind_contextvars(request_id=answer.request_id)
+        self.metrics.in_progress.inc()
+        try:
+            await self._run(scope, receive, answer)
+        finally:
+            self.metrics.in_progress.dec()
+            self._record(scope, answer, time.perf_counter() - started)
+            structlog.contextvars.unbind_contextvars("request_id")
+
+    async def _run(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
+        try:
+            await self.app(scope, receive, answer.send)
+        except ClientDisconnect:
+            answer.status = 499
+        except Exception:
+            log.exception("unhandled error", method=scope["method"], path=scope["path"])
+            if answer.status is not None:
+                raise
+            response = shaped(500, "internal", f"Something went wrong here; the log knows it as {answer.request_id}.")
+            await response(scope, receive, answer.send)
+
+    def _record(self, scope: Scope, answer: _Answer, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path", "unmatched")
+        status = answer.status if answer.status is not None else 499
+        self.metrics.observe(route, scope["method"], status, None if answer.is_stream else seconds)
+        principal = scope.get("state", {}).get("principal")
+        write = log.debug if route in _QUIET else log.info
+        write(
+            "request",
+            method=scope["method"],
+            path=scope["path"],
+            status=status,
+            ms=round(seconds * 1000, 1),
+            principal=getattr(principal, "id", None),
+            address=address_of(scope),
+        )
+
+
+class _Answer:
+    """The answer of one request on its way out."""
+
+    def __init__(self, shell: Shell, scope: Scope, send: Send) -> None:
+        self.status: int | None = None
+        self.is_stream = False
+        self.request_id = _request_id(scope)
+        self._shell = shell
+        self._scope = scope
+        self._send = send
+
+    async def send(self, message: Message) -> None:
+        """Pass ``message`` on, with the headers that every answer carries."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = list(message.get("headers", []))
+            self.is_stream = any(value.startswith(b"text/event-stream") for name, value in headers)
+            message = {**message, "headers": [*headers, *self._headers()]}
+        await self._send(message)
+
+    def _headers(self) -> list[tuple[bytes, bytes]]:
+        headers = [(b"x-request-id", self.request_id.encode()), (b"x-content-type-options", b"nosniff")]
+        if self._scope["path"].startswith("/api/"):
+            headers.append((b"cache-control", b"no-store"))
+            if self._shell.limiter is not None:
+                headers += self._shell.limiter.allowance(self._scope).headers()
+        return headers
+
+
+def _request_id(scope: Scope) -> str:
+    """The caller's ``X-Request-ID`` where it is a plain word, else a new one."""
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+            return str(value.decode())
+    return uuid.uuid4().hex

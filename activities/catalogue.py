@@ -1,0 +1,88 @@
+"""The catalogue: every action that this installation offers, built in or added by another package."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from importlib.metadata import EntryPoint, entry_points
+
+from activities.action import Action, AnyAction
+from activities.core import Echo, Fail, SetVariables, Sleep
+from activities.errors import CatalogueError
+from playbooks.actions import Catalogue
+
+ENTRY_POINT_GROUP = "stanchion.actions"
+RESERVED_FAMILY = "stanchion."
+_NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
+
+log = logging.getLogger(__name__)
+
+BUILT_IN: tuple[type[AnyAction], ...] = (Echo, Fail, SetVariables, Sleep)
+
+
+class ActionCatalogue(Mapping[str, AnyAction]):
+    """Actions by name.  Raises ``CatalogueError`` when one breaks a rule."""
+
+    def __init__(self, actions: Iterable[AnyAction]) -> None:
+        self._actions: dict[str, AnyAction] = {}
+        for action in actions:
+            check_action(action)
+            if action.name in self._actions:
+                raise CatalogueError(f"{action.name}: two actions have this name")
+            self._actions[action.name] = action
+
+    def __getitem__(self, name: str) -> AnyAction:
+        return self._actions[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._actions)
+
+    def __len__(self) -> int:
+        return len(self._actions)
+
+    def specs(self) -> Catalogue:
+        """What the API serves and the compiler checks against, by name."""
+        return {name: action.spec() for name, action in self._actions.items()}
+
+
+def load_catalogue() -> ActionCatalogue:
+    """The built-in actions and those of the entry point group ``stanchion.actions``, in the order of their names.
+
+    A plug-in that cannot be imported is named in a warning and left out.  Raises ``CatalogueError`` for an action
+    that loads but breaks a rule: it must not be offered, and not silently missing either.
+    """
+    actions = [action_class() for action_class in BUILT_IN]
+    for entry_point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda point: point.name):
+        plug_in = _load_plug_in(entry_point)
+        if plug_in is not None:
+            actions.append(plug_in())
+    return ActionCatalogue(sorted(actions, key=lambda action: str(getattr(action, "name", ""))))
+
+
+def check_action(action: AnyAction) -> None:
+    """Raise ``CatalogueError`` when ``action`` breaks a rule of the catalogue."""
+    kind = type(action)
+    label = getattr(action, "name", None) or kind.__qualname__
+    for attribute in ("name", "title", "Input", "Output"):
+        if not getattr(action, attribute, None):
+            raise CatalogueError(f"{label}: the action has no {attribute}")
+    if not _NAME.fullmatch(action.name):
+        raise CatalogueError(f"{label}: an action's name is family.verb, in lower case")
+    if action.name.startswith(RESERVED_FAMILY):
+        raise CatalogueError(f"{label}: the family {RESERVED_FAMILY!r} is reserved")
+    if not action.safe and not kind.has_rehearsal():
+        raise CatalogueError(f"{label}: an action that is not safe must define rehearse()")
+    if not action.safe and action.rehearsal == Action.rehearsal:
+        raise CatalogueError(f"{label}: an action that is not safe must say in `rehearsal` what its dry run does")
+
+
+def _load_plug_in(entry_point: EntryPoint) -> type[AnyAction] | None:
+    try:
+        loaded = entry_point.load()
+        if not (isinstance(loaded, type) and issubclass(loaded, Action)):
+            raise TypeError(f"{entry_point.value} is no subclass of activities.action.Action")
+    except Exception as error:
+        log.warning("The plug-in %s was left out: %s: %s", entry_point.name, type(error).__name__, error)
+        return None
+    return loaded

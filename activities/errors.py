@@ -1,0 +1,38 @@
+"""The one way in which an action fails.
+
+::
+
+    Exception
+    ├── ActionError        an answer of the action: it did not work, and here is why
+    └── CatalogueError     an action that must not be offered (``activities.catalogue``)
+
+Codes that more than one module raises: ``invalid_input``, ``unknown_action``, ``unknown_secret``, ``timed_out``,
+``output_too_large``, ``internal`` (the runner); ``egress_refused``, ``invalid_url``, ``resolve_failed``,
+``connect_failed``, ``connection_lost``, ``tls_failed``, ``response_too_large``, ``unsupported_encoding`` (whatever
+opens a connection).
+"""
+
+from __future__ import annotations
+
+
+class ActionError(Exception):
+    """An action did not succeed.
+
+    ``code`` is stable and lower case with underscores; playbooks and clients test it.  ``message`` is one sentence
+    for an operator.  ``retryable`` tells whether the same call may well succeed later.  ``retry_after``: seconds that
+    the other side asked to be left alone.
+    """
+
+    def __init__(self, code: str, message: str, retryable: bool = True, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.retryable = retryable
+        self.retry_after = retry_after
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message}"
+
+
+class CatalogueError(Exception):
+    """An action breaks a rule of the catalogue; the message names the action and the rule."""

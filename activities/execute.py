@@ -1,0 +1,206 @@
+"""Runs any action as a Temporal activity: the activity's type is the action's name."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from temporalio import activity
+from temporalio.common import RawValue
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
+
+from activities.action import ActionContext, AnyAction, Rehearsal
+from activities.catalogue import ActionCatalogue
+from activities.egress import EgressPolicy
+from activities.errors import ActionError
+from activities.scrub import Scrubber, scrub_logs, scrubbing
+from activities.secrets import EnvironmentSecrets, SecretResolver, fill_in, look_up
+from playbooks.contract import ActionCall, ActionResult
+
+HEARTBEAT_INTERVAL = 1.0
+"""Seconds between heartbeats."""
+
+CANCEL_GRACE = 5.0
+"""Seconds that a cancelled or timed-out action has to clean up before it is left behind."""
+
+OUTPUT_LIMIT = 256 * 1024
+"""Bytes of JSON that a result may have."""
+
+log = logging.getLogger(__name__)
+
+
+class ActionRunner:
+    """The one activity of a worker: finds the action, fills in secrets, runs or rehearses it, reports truly.
+
+    Every failure of an action leaves as an ``ApplicationError`` whose ``type`` is the code, non-retryable for
+    Temporal, with ``{"retryable": bool, "retry_after": seconds | null}`` as its first detail: the interpreter counts
+    and does the playbook's retries; Temporal retries only crashes.
+    """
+
+    def __init__(
+        self,
+        catalogue: ActionCatalogue,
+        secrets: SecretResolver | None = None,
+        egress: EgressPolicy | None = None,
+    ) -> None:
+        self._catalogue = catalogue
+        self._secrets = secrets if secrets is not None else EnvironmentSecrets()
+        self._egress = egress if egress is not None else EgressPolicy()
+        scrub_logs()
+
+    @activity.defn(dynamic=True)
+    async def execute(self, args: Sequence[RawValue]) -> ActionResult:
+        """The dynamic activity.  Takes one ``ActionCall``.
+
+        Raises ``ApplicationError`` as the class says, and ``asyncio.CancelledError`` when Temporal cancels it:
+        requested, worker stopping or timed out, the SDK tells them apart by ``activity.cancellation_details()``.
+        """
+        name = activity.info().activity_type
+        try:
+            call = _decode(args)
+            secrets = await look_up(call.secrets, self._secrets)
+        except ActionError as error:
+            raise _failure(name, error, Scrubber()) from None
+        scrubber = Scrubber(secrets.values())
+        with scrubbing(scrubber):
+            try:
+                return await self._perform(name, call, secrets, scrubber)
+            except ActionError as error:
+                failure = _failure(name, error, scrubber)
+            except Exception as error:
+                log.exception("Action %s of step %s raised", name, call.step_id)
+                failure = _unexpected(error, scrubber)
+        # Raised outside the handler: a context chained to it would carry the original, unscrubbed message away.
+        raise failure
+
+    async def _perform(self, name: str, call: ActionCall, secrets: dict[str, str], scrubber: Scrubber) -> ActionResult:
+        action = self._catalogue.get(name)
+        if action is None:
+            raise ActionError("unknown_action", f"This worker has no action {name!r}.", retryable=False)
+        inputs = _validate(action, fill_in(call.parameters, call.secrets, secrets))
+        context = ActionContext(
+            execution_id=call.execution_id,
+            playbook_id=call.playbook_id,
+            asset_id=call.asset_id,
+            step_id=call.step_id,
+            attempt=call.attempt,
+            dry_run=call.dry_run,
+            egress=self._egress,
+            heartbeat=_no_heartbeat if activity.info().is_local else activity.heartbeat,
+        )
+        return await _supervise(_answer(action, inputs, context, call, scrubber), call.timeout)
+
+
+async def _answer(
+    action: AnyAction, inputs: BaseModel, context: ActionContext, call: ActionCall, scrubber: Scrubber
+) -> ActionResult:
+    rehearsed = call.dry_run and not (call.dry_run_reads and action.traits(_dump(inputs)).safe)
+    if rehearsed:
+        result = _rehearsed(await action.rehearse(inputs, context), scrubber)
+    else:
+        result = ActionResult(output=scrubber.value(_dump(await action.run(inputs, context))))
+    size = len(result.model_dump_json().encode())
+    if size > OUTPUT_LIMIT:
+        raise ActionError(
+            "output_too_large", f"The result has {size} bytes; at most {OUTPUT_LIMIT} are kept.", retryable=False
+        )
+    return result
+
+
+def _rehearsed(rehearsal: Rehearsal, scrubber: Scrubber) -> ActionResult:
+    output = None if rehearsal.output is None else _dump(rehearsal.output)
+    return ActionResult(
+        output=scrubber.value(output),
+        would=scrubber.text(rehearsal.would),
+        effects=[scrubber.value(effect) for effect in rehearsal.effects],
+    )
+
+
+async def _supervise(work: Any, timeout: float | None) -> ActionResult:
+    """Run the action in a task of its own: heartbeats beside it, the step's time limit and cancellation above it."""
+    task: asyncio.Task[ActionResult] = asyncio.ensure_future(work)
+    beats = None if activity.info().is_local else asyncio.create_task(_beat())
+    try:
+        await asyncio.wait({task}, timeout=timeout)
+        if not task.done():
+            await _stop(task)
+            raise ActionError("timed_out", f"The action did not end within {timeout:g} s.")
+    except asyncio.CancelledError:
+        # What has finished stays finished; whatever the action makes of a cancel after that is no result.
+        if not task.done():
+            await _stop(task)
+            raise
+    finally:
+        if beats is not None:
+            beats.cancel()
+    if task.cancelled():
+        raise ActionError("internal", "The action gave up by itself, though nobody cancelled it.")
+    return task.result()
+
+
+async def _stop(task: asyncio.Task[ActionResult]) -> None:
+    task.cancel()
+    _, pending = await asyncio.wait({task}, timeout=CANCEL_GRACE)
+    if pending:
+        log.error("Action %s ignores its cancellation and is left behind", activity.info().activity_type)
+    elif not task.cancelled():
+        task.exception()  # fetched, or asyncio complains that nobody did
+
+
+async def _beat() -> None:
+    while True:
+        await asyncio.sleep(HEARTBEAT_INTERVAL)
+        activity.heartbeat()
+
+
+def _no_heartbeat(*details: Any) -> None:
+    """Local activities have no heartbeat."""
+
+
+def _dump(model: BaseModel) -> Any:
+    return model.model_dump(mode="json", by_alias=True)
+
+
+def _decode(args: Sequence[RawValue]) -> ActionCall:
+    try:
+        call = activity.payload_converter().from_payload(args[0].payload, ActionCall)
+    except Exception as error:
+        raise ActionError("invalid_call", f"Not a call of an action: {type(error).__name__}", retryable=False) from None
+    if not isinstance(call, ActionCall):
+        raise ActionError("invalid_call", "Not a call of an action: the pydantic converter is missing", retryable=False)
+    return call
+
+
+def _validate(action: AnyAction, parameters: Any) -> BaseModel:
+    try:
+        inputs: BaseModel = action.Input.model_validate(parameters)
+    except ValidationError as error:
+        # Without the values that were refused: they may be secrets.
+        faults = error.errors(include_url=False, include_context=False, include_input=False)
+        message = "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'parameters'}: {fault['msg']}" for fault in faults)
+        raise ActionError("invalid_input", message, retryable=False) from None
+    return inputs
+
+
+def _failure(name: str, error: ActionError, scrubber: Scrubber) -> ApplicationError:
+    log.info("Action %s failed: %s: %s", name, error.code, scrubber.text(error.message))
+    return ApplicationError(
+        scrubber.text(error.message),
+        {"retryable": error.retryable, "retry_after": error.retry_after},
+        type=error.code,
+        non_retryable=True,
+        # An answer of the action, not a fault of the worker: Temporal neither warns of it nor counts it as one.
+        category=ApplicationErrorCategory.BENIGN,
+    )
+
+
+def _unexpected(error: Exception, scrubber: Scrubber) -> ApplicationError:
+    return ApplicationError(
+        scrubber.text(f"{type(error).__name__}: {error}"),
+        {"retryable": True, "retry_after": None},
+        type="internal",
+        non_retryable=True,
+    )

@@ -1,0 +1,136 @@
+"""Keeps secret values out of everything that leaves the action: outputs, errors and log records."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import traceback
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+from urllib.parse import quote, quote_plus
+
+from playbooks.record import Json
+
+MASK = "***"
+SHORTEST_FORM = 4
+SHORTEST_LINE = 8
+
+
+class Scrubber:
+    """Replaces secret values by ``***``, also where they stand in base64, URL-encoded, JSON-escaped or in hex."""
+
+    def __init__(self, values: Iterable[str] = ()) -> None:
+        forms = {form for value in values for form in _forms(value)}
+        # Longest first: a shorter form may be part of a longer one, and would leave its rest behind.
+        self._forms = sorted(forms, key=lambda form: (-len(form), form))
+
+    def __bool__(self) -> bool:
+        return bool(self._forms)
+
+    def text(self, text: str) -> str:
+        """``text`` without secret values."""
+        for form in self._forms:
+            text = text.replace(form, MASK)
+        return text
+
+    def value(self, value: Json) -> Json:
+        """A JSON value without secret values, in keys and numbers too."""
+        if not self._forms:
+            return value
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, dict):
+            return {self.text(key): self.value(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self.value(item) for item in value]
+        if isinstance(value, int | float) and not isinstance(value, bool) and str(value) in self._forms:
+            return MASK
+        return value
+
+    def exception(self, error: BaseException) -> str:
+        """The traceback of ``error``, with its causes, without secret values."""
+        return self.text("".join(traceback.format_exception(error)))
+
+
+def _forms(secret: str) -> Iterator[str]:
+    if not secret:
+        return
+    yield secret
+    # A program that quotes one line of a key would otherwise show it.
+    lines = [line for line in secret.splitlines() if len(line) >= SHORTEST_LINE]
+    for part in dict.fromkeys([secret, *lines]):
+        yield from (form for form in _encodings(part) if len(form) >= SHORTEST_FORM)
+
+
+def _encodings(part: str) -> Iterator[str]:
+    raw = part.encode("utf-8", "surrogatepass")
+    yield part
+    yield quote(part, safe="", errors="replace")
+    yield quote(part, errors="replace")
+    yield quote_plus(part, errors="replace")
+    yield json.dumps(part)[1:-1]
+    yield json.dumps(part, ensure_ascii=False)[1:-1]
+    yield raw.hex()
+    yield raw.hex().upper()
+    for offset in range(3):
+        piece = _base64_inside(raw, offset)
+        yield piece
+        yield piece.translate(str.maketrans("+/", "-_"))
+
+
+def _base64_inside(raw: bytes, offset: int) -> str:
+    """The base64 characters that ``raw`` alone decides, when it begins ``offset`` bytes into a group of three.
+
+    ``user:password`` in a Basic header is the everyday case.
+    """
+    encoded = base64.b64encode(bytes(offset) + raw).decode("ascii").rstrip("=")
+    first = (offset * 8 + 5) // 6
+    last = (offset + len(raw)) * 8 // 6
+    return encoded[first:last]
+
+
+_current: ContextVar[Scrubber | None] = ContextVar("scrubber", default=None)
+
+
+@contextmanager
+def scrubbing(scrubber: Scrubber) -> Iterator[None]:
+    """Every log record made inside, by any library, is scrubbed (once ``scrub_logs`` was called)."""
+    token = _current.set(scrubber)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def scrub_logs() -> None:
+    """Scrub log records as they are made; may be called more than once.
+
+    HTTP clients log addresses with the tokens in them, so it must stand below every logger, not in ours only.
+    """
+    make = logging.getLogRecordFactory()
+    if getattr(make, "scrubs", False):
+        return
+
+    def scrubbed(*args: Any, **kwargs: Any) -> logging.LogRecord:
+        record = make(*args, **kwargs)
+        scrubber = _current.get()
+        if scrubber:
+            _scrub_record(record, scrubber)
+        return record
+
+    scrubbed.scrubs = True  # type: ignore[attr-defined]
+    logging.setLogRecordFactory(scrubbed)
+
+
+def _scrub_record(record: logging.LogRecord, scrubber: Scrubber) -> None:
+    try:
+        message = scrubber.text(record.getMessage())
+    except (TypeError, ValueError):  # a record whose arguments do not fit: logging itself only reports it later
+        message = scrubber.text(f"{record.msg} {record.args}")
+    if record.exc_info and record.exc_info[1] is not None:
+        message = f"{message}\n{scrubber.exception(record.exc_info[1])}".rstrip()
+        record.exc_info = None
+    record.msg, record.args = message, ()

@@ -1,0 +1,108 @@
+"""The way to the database: query functions run in threads, each in one transaction."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Concatenate, ParamSpec, TypeVar
+
+from sqlalchemy import Connection, Engine, text
+
+from storage.engines import is_sqlite, parse, postgres_engine, sqlite_reader, sqlite_writer
+from storage.failures import unavailable, worth_repeating
+from storage.migrate import migrate
+from storage.writer import GroupWriter
+
+__all__ = ["Database", "migrate"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_SQLITE_READERS = 4
+_POSTGRES_CONNECTIONS = 10
+_PING = text("SELECT 1")
+
+
+class Database:
+    """A SQLite file or a Postgres database, already migrated (``storage.migrate``).
+
+    ``read`` and ``write`` call ``fn(connection, *args, **kwargs)`` in a thread, inside one transaction that is
+    committed when ``fn`` returns and rolled back when it raises.  ``fn`` must do nothing but talk to the connection:
+    when a connection turns out to be lost before the commit, it is called once more on a new one.
+
+    Every method raises ``DatabaseUnavailable`` for what passes by itself, and whatever ``fn`` raises otherwise.  When
+    it comes from a write, nothing was written, unless the connection to Postgres broke in the very commit.  A task
+    that is cancelled while it waits for a write does not take the write back.
+    """
+
+    def __init__(self, url: str, pool_size: int | None = None) -> None:
+        """``pool_size`` is the number of threads and of connections; raises ValueError for an unusable ``url``."""
+        parsed = parse(url)
+        self._writer: GroupWriter | None = None
+        self._write_engine: Engine | None = None
+        if is_sqlite(parsed):
+            size = pool_size or _SQLITE_READERS
+            self._engine = sqlite_reader(parsed, size)
+            self._write_engine = sqlite_writer(parsed)
+            self._writer = GroupWriter(self._write_engine)
+        else:
+            size = pool_size or _POSTGRES_CONNECTIONS
+            self._engine = postgres_engine(parsed, size)
+        self._threads = ThreadPoolExecutor(size, thread_name_prefix="database")
+
+    async def read(self, fn: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The result of ``fn``, which must not write."""
+        return await asyncio.wrap_future(self._submit(lambda connection: fn(connection, *args, **kwargs)))
+
+    async def write(self, fn: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The result of ``fn`` once what it wrote is safe on the disk."""
+        return await asyncio.wrap_future(self._submit_write(lambda connection: fn(connection, *args, **kwargs)))
+
+    def read_sync(self, fn: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """``read`` for a caller without an event loop; it runs in the caller's thread."""
+        return _transact(self._engine, lambda connection: fn(connection, *args, **kwargs))
+
+    def write_sync(self, fn: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """``write`` for a caller without an event loop."""
+        return self._submit_write(lambda connection: fn(connection, *args, **kwargs)).result()
+
+    async def ping(self) -> None:
+        """Return when the database answers; raises ``DatabaseUnavailable`` when it does not."""
+        await self.read(_ping)
+
+    def close(self) -> None:
+        """Finish what was begun, then close every connection.  May be called twice."""
+        if self._writer is not None:
+            self._writer.close()
+        self._threads.shutdown(wait=True)
+        self._engine.dispose()
+        if self._write_engine is not None:
+            self._write_engine.dispose()
+
+    def _submit(self, work: Callable[[Connection], T]) -> Future[T]:
+        return self._threads.submit(_transact, self._engine, work)
+
+    def _submit_write(self, work: Callable[[Connection], T]) -> Future[T]:
+        return self._submit(work) if self._writer is None else self._writer.submit(work)
+
+
+def _ping(connection: Connection) -> None:
+    connection.execute(_PING)
+
+
+def _transact(engine: Engine, work: Callable[[Connection], T], repeat: bool = True) -> T:
+    committing = False
+    try:
+        with engine.begin() as connection:
+            result = work(connection)
+            committing = True
+    except Exception as error:
+        failure = unavailable(error)
+        if failure is None:
+            raise
+        # Lost before the commit, nothing can have been written; lost in it, nobody knows.
+        if repeat and not committing and worth_repeating(error):
+            return _transact(engine, work, repeat=False)
+        raise failure from error
+    return result

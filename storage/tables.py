@@ -1,0 +1,213 @@
+"""The tables.  Times are milliseconds since the epoch, UTC; ids are the opaque strings of the interface.
+
+The migrations make the tables; a test holds this page and them together on both databases.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    text,
+)
+
+from storage.columns import ErrorText, IndexedWords, JsonText, PackedJson, Serial, StateText, Words
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+playbooks = Table(
+    "playbooks",
+    metadata,
+    Column("id", Words, primary_key=True),
+    Column("slug", Words, nullable=False),
+    Column("name", Words, nullable=False),
+    Column("description", Words, nullable=False),
+    Column("trigger", JsonText, nullable=False),
+    Column("tags", JsonText, nullable=False),
+    Column("version", Words, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("step_count", Integer, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Column("deleted_at", BigInteger),
+    Column("search_text", Words, nullable=False),  # case-folded, so that both databases fold alike
+    Index(
+        "uq_playbooks_slug",
+        "slug",
+        unique=True,
+        sqlite_where=text("deleted_at IS NULL"),
+        postgresql_where=text("deleted_at IS NULL"),
+    ),
+)
+
+playbook_tags = Table(
+    "playbook_tags",
+    metadata,
+    Column("playbook_id", Words, ForeignKey("playbooks.id"), primary_key=True),
+    Column("tag", IndexedWords, primary_key=True),
+    Index("ix_playbook_tags_tag", "tag"),
+    sqlite_with_rowid=False,
+)
+
+playbook_revisions = Table(
+    "playbook_revisions",
+    metadata,
+    Column("playbook_id", Words, ForeignKey("playbooks.id"), primary_key=True),
+    Column("revision", Integer, primary_key=True, autoincrement=False),
+    Column("definition", PackedJson, nullable=False),
+    Column("source", PackedJson, nullable=False),
+    Column("source_media_type", Words, nullable=False),
+    Column("parameters_schema", PackedJson, nullable=False),
+    Column("secret_parameters", JsonText, nullable=False),
+    Column("plan", PackedJson, nullable=False),
+    Column("steps", PackedJson, nullable=False),
+    Column("version", Words, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("created_by", Words, nullable=False),
+)
+
+assets = Table(
+    "assets",
+    metadata,
+    Column("id", Words, primary_key=True),
+    Column("name", Words, nullable=False),
+    Column("type", Words, nullable=False),
+    Column("hostname", Words),
+    Column("ip", Words),
+    Column("url", Words),
+    Column("tags", JsonText, nullable=False),
+    Column("attributes", JsonText, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Column("deleted_at", BigInteger),
+    Column("search_text", Words, nullable=False),
+)
+
+asset_tags = Table(
+    "asset_tags",
+    metadata,
+    Column("asset_id", Words, ForeignKey("assets.id"), primary_key=True),
+    Column("key", IndexedWords, primary_key=True),
+    Column("value", IndexedWords, nullable=False),
+    Index("ix_asset_tags_key_value", "key", "value"),
+    sqlite_with_rowid=False,
+)
+
+executions = Table(
+    "executions",
+    metadata,
+    Column("number", Serial, Identity(), primary_key=True),  # the order of lists
+    Column("id", Words, nullable=False, unique=True),
+    Column("created_at", BigInteger, nullable=False),
+    Column("created_by", Words, nullable=False),
+    Column("source", Words, nullable=False),
+    Column("playbook_id", Words, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("asset_id", Words, nullable=False),
+    Column("asset", PackedJson, nullable=False),
+    Column("parameters", PackedJson, nullable=False),
+    Column("dry_run", Boolean, nullable=False),
+    Column("dry_run_reads", Boolean, nullable=False),
+    Column("workflow_id", Words, nullable=False),
+    Column("workflow_run_id", Words),
+    Column("state", StateText),  # NULL until it is final
+    Column("started_at", BigInteger),
+    Column("finished_at", BigInteger),
+    Column("error", ErrorText),
+    Column("outputs", PackedJson),
+    Column("record", PackedJson),  # compact rows of playbooks.progress
+    Column("cancelled_at", BigInteger),
+    Column("cancelled_by", Words),
+    Column("cancel_reason", Words),
+    Column("closed_at", BigInteger),  # the workflow has closed and the whole record is here
+    # Each index ends with what a list may filter by besides, so that counting never touches the rows.
+    Index("ix_executions_playbook", "playbook_id", "number", "state", "dry_run"),
+    Index("ix_executions_asset", "asset_id", "number", "state", "dry_run"),
+    Index("ix_executions_state", "state", "number"),
+    Index("ix_executions_dry_run", "dry_run", "number"),
+    Index(
+        "ix_executions_open",
+        "number",
+        "playbook_id",
+        "created_at",
+        sqlite_where=text("closed_at IS NULL"),
+        postgresql_where=text("closed_at IS NULL"),
+    ),
+    sqlite_autoincrement=True,
+)
+
+execution_io = Table(
+    "execution_io",
+    metadata,
+    Column("number", Serial, ForeignKey("executions.number"), primary_key=True, autoincrement=False),
+    Column("io", PackedJson, nullable=False),
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("principal", Words, primary_key=True),
+    Column("key", IndexedWords, primary_key=True),
+    Column("body_hash", Words, nullable=False),
+    Column("execution_id", Words, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Index("ix_idempotency_keys_execution_id", "execution_id"),
+    Index("ix_idempotency_keys_created_at", "created_at"),
+    sqlite_with_rowid=False,
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", Words, primary_key=True),
+    Column("name", Words, nullable=False),
+    Column("hash", Words, nullable=False, unique=True),
+    Column("permissions", JsonText, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("created_by", Words, nullable=False),
+    Column("expires_at", BigInteger),
+    Column("revoked_at", BigInteger),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", Serial, Identity(), primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    Column("actor_id", Words),
+    Column("actor_name", Words),
+    Column("action", Words, nullable=False),
+    Column("object_type", Words, nullable=False),
+    Column("object_id", Words),
+    Column("outcome", Words, nullable=False),
+    Column("address", Words),
+    Column("details", JsonText, nullable=False),
+    Index("ix_audit_at", "at"),
+    Index("ix_audit_actor_id", "actor_id", "id"),
+    Index("ix_audit_action", "action", "id"),
+    Index("ix_audit_object", "object_type", "object_id", "id"),
+    sqlite_autoincrement=True,
+)
+
+blobs = Table(
+    "blobs",
+    metadata,
+    Column("id", Words, primary_key=True),
+    Column("created_at", BigInteger, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+)

@@ -10,6 +10,9 @@ from importlib.metadata import EntryPoint, entry_points
 from activities.action import Action, AnyAction
 from activities.core import Echo, Fail, SetVariables, Sleep
 from activities.errors import CatalogueError
+from activities.http_request import HttpRequest
+from activities.script import ScriptRun
+from activities.slack import SlackMessage
 from playbooks.actions import Catalogue
 
 ENTRY_POINT_GROUP = "stanchion.actions"
@@ -18,7 +21,7 @@ _NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
 
 log = logging.getLogger(__name__)
 
-BUILT_IN: tuple[type[AnyAction], ...] = (Echo, Fail, SetVariables, Sleep)
+BUILT_IN: tuple[type[AnyAction], ...] = (Echo, Fail, SetVariables, Sleep, HttpRequest, ScriptRun, SlackMessage)
 
 
 class ActionCatalogue(Mapping[str, AnyAction]):

@@ -1,0 +1,97 @@
+"""``notify.slack``: a message through a Slack incoming webhook."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+from pydantic import Field
+
+from activities.action import Action, ActionContext, ActionError, InputModel, OutputModel, Rehearsal
+from activities.http_request import retry_after
+from activities.web import Answer, Call, parse_url, send
+from playbooks.record import Json
+
+TIMEOUT = 15.0
+SHOWN_OF_ANSWER = 200
+SHOWN_OF_MESSAGE = 200
+
+
+class SlackInput(InputModel):
+    """The message, and where it goes."""
+
+    webhook_url: Annotated[
+        str, Field(min_length=1, max_length=2048, description="Address of the incoming webhook; best a secret.")
+    ]
+    text: Annotated[str, Field(min_length=1, max_length=40_000, description="The message, in Slack's mrkdwn.")]
+    channel: Annotated[str | None, Field(max_length=80, description="Another channel, where the webhook allows.")] = (
+        None
+    )
+    username: Annotated[str | None, Field(max_length=80, description="Another sender, where the webhook allows.")] = (
+        None
+    )
+    blocks: Annotated[
+        list[dict[str, Json]] | None, Field(max_length=50, description="Block Kit layout; text is then the fallback.")
+    ] = None
+
+    def message(self) -> dict[str, Json]:
+        """What is sent: the fields that are set."""
+        return self.model_dump(mode="json", exclude={"webhook_url"}, exclude_none=True)
+
+
+class SlackOutput(OutputModel):
+    """Slack's answer."""
+
+    status: Annotated[int, Field(description="Status code.")]
+    answer: Annotated[str, Field(description="Slack says ok.")]
+
+
+class SlackMessage(Action[SlackInput, SlackOutput]):
+    """Posts a message to Slack, or to anything that takes Slack's incoming webhooks, such as Mattermost.
+
+    The address of a webhook is as good as a password: keep it as a secret.  No error shows it.
+    """
+
+    name = "notify.slack"
+    title = "Slack message"
+    rehearsal = "Shows the message and sends nothing."
+    Input = SlackInput
+    Output = SlackOutput
+
+    async def run(self, inputs: SlackInput, context: ActionContext) -> SlackOutput:
+        """Post it.  Raises ``ActionError``: what the HTTP client raises, ``rate_limited``, ``slack_refused``."""
+        host = parse_url(inputs.webhook_url).host
+        content = json.dumps(inputs.message(), ensure_ascii=False).encode("utf-8", "replace")
+        headers = {"content-type": "application/json; charset=utf-8"}
+        call = Call("POST", inputs.webhook_url, headers, content=content, timeout=TIMEOUT, follow_redirects=False)
+        try:
+            answer = await send(call, context.egress)
+        except ActionError as error:
+            message = error.message.replace(inputs.webhook_url, f"the webhook at {host}")
+            raise ActionError(error.code, message, error.retryable, error.retry_after) from None
+        _check(answer, host)
+        return SlackOutput(status=answer.status, answer=answer.text.strip())
+
+    async def rehearse(self, inputs: SlackInput, context: ActionContext) -> Rehearsal:
+        """Show the message.  Raises ``ActionError`` with code ``invalid_url``."""
+        # A secret that is filled in is a real address; without one there would be nothing to post to.
+        host = parse_url(inputs.webhook_url).host
+        to = f" to {inputs.channel}" if inputs.channel else ""
+        effect: dict[str, Json] = {"kind": "message", "service": "slack", "host": host, "message": inputs.message()}
+        return Rehearsal(
+            f"Would post{to} through the webhook at {host}: {_cut(inputs.text)}",
+            [effect],
+            SlackOutput(status=200, answer="ok"),
+        )
+
+
+def _check(answer: Answer, host: str) -> None:
+    said = " ".join(answer.text[:SHOWN_OF_ANSWER].split())
+    if answer.status == 429:
+        raise ActionError("rate_limited", f"{host} asks for fewer messages.", True, retry_after(answer))
+    if not 200 <= answer.status < 300 or answer.text.strip() != "ok":
+        raise ActionError("slack_refused", f"{host} answered {answer.status}: {said}", retryable=answer.status >= 500)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= SHOWN_OF_MESSAGE else text[: SHOWN_OF_MESSAGE - 1] + "…"

@@ -35,10 +35,10 @@ def signature(step: StepRecord) -> str:
     return f"{letter}{step.attempt or ''}{waits}"
 
 
-def event_id(state: State, signatures: Sequence[str]) -> str:
-    """The id of the event after which a client knows ``state`` and ``signatures``."""
+def event_id(state: str, signatures: Sequence[str]) -> str:
+    """The id of the event after which a client knows ``state`` (its letter) and ``signatures``."""
     runs = "-".join(f"{sum(1 for _ in group)}{mark}" for mark, group in groupby(signatures))
-    return f"{_LETTERS[state]}.{runs}"
+    return f"{state}.{runs}"
 
 
 def read_event_id(text: str, steps: int) -> tuple[str, list[str]] | None:

@@ -12,6 +12,8 @@ from playbooks.record import Json
 
 SETTLE_ACTIVITY = "stanchion.settle"
 IO_QUERY = "io"
+SET_ACTION = "core.set"
+"""The action whose output the interpreter puts into ``vars``."""
 
 ATTRIBUTE_PLAYBOOK = "PlaybookId"
 ATTRIBUTE_ASSET = "AssetId"

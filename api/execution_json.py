@@ -1,0 +1,131 @@
+"""An execution as the interface shows it (seeds: *Response Format*, *Status Response Example*; API.md §1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from api.times import iso
+from api.truth import Truth
+from playbooks.record import Json, StepRecord
+from playbooks.states import State
+from storage.executions import ExecutionRow
+
+MASK = "***"
+
+
+def execution_json(truth: Truth, ui_url: str | None, io: Mapping[str, Json] | None = None) -> dict[str, Json]:
+    """The whole execution; with ``io``, the input and output of each step (``include=io``)."""
+    row, record, revision = truth.row, truth.record, truth.revision
+    secrets = secret_values(row.parameters, revision.secret_parameters)
+    steps = [step_json(truth, index) for index in range(len(record.steps))]
+    if io is not None:
+        for step in steps:
+            step.update(_step_io(io.get(step["action_id"]) or {}, secrets))
+    return {
+        **summary_json(row, record.state, record.started_at, record.finished_at),
+        "source": row.source,
+        "parameters": masked_parameters(row.parameters, revision.secret_parameters),
+        "outputs": mask(record.outputs, secrets),
+        "error": {"code": record.error.code, "message": record.error.message} if record.error else None,
+        "cancelled": cancelled_json(row) if record.state is State.CANCELLED else None,
+        "temporal": {
+            "workflow_id": row.workflow_id,
+            "run_id": truth.run_id,
+            "ui_url": workflow_url(ui_url, row.workflow_id, truth.run_id),
+            "stalled": truth.stalled,
+        },
+        "steps": steps,
+    }
+
+
+def summary_json(row: ExecutionRow, state: State, started_at: int | None, finished_at: int | None) -> dict[str, Json]:
+    """The execution without its steps, as lists show it."""
+    return {
+        "execution_id": row.id,
+        "playbook_id": row.playbook_id,
+        "revision": row.revision,
+        "target_asset_id": row.asset_id,
+        "status": state.value,
+        "dry_run": row.dry_run,
+        "created_at": iso(row.created_at),
+        "started_at": iso(started_at),
+        "finished_at": iso(finished_at),
+    }
+
+
+def step_json(truth: Truth, index: int) -> dict[str, Json]:
+    """One step of the status."""
+    step, name = truth.record.steps[index], truth.revision.steps[index]
+    return {
+        "index": index,
+        "action_id": name.id,
+        "name": name.name,
+        "type": name.type,
+        "action": name.action,
+        "status": step.state.value,
+        "started_at": iso(step.started_at),
+        "finished_at": iso(step.finished_at),
+        "duration_ms": duration_ms(step),
+        "attempt": step.attempt,
+        "error": {"code": step.error.code, "message": step.error.message} if step.error else None,
+        "reason": step.reason,
+        "waiting_for": (
+            {"kind": step.waiting_for.kind, "until": iso(step.waiting_for.until)} if step.waiting_for else None
+        ),
+    }
+
+
+def duration_ms(step: StepRecord) -> int | None:
+    """Milliseconds that a finished step took; None for one that has not begun or not ended."""
+    if step.started_at is None or step.finished_at is None:
+        return None
+    return max(0, step.finished_at - step.started_at)
+
+
+def cancelled_json(row: ExecutionRow) -> dict[str, Json]:
+    """Who cancelled the execution, why, and when."""
+    return {"by": row.cancelled_by or "temporal", "reason": row.cancel_reason, "at": iso(row.cancelled_at or row.finished_at)}
+
+
+def workflow_url(ui_url: str | None, workflow_id: str, run_id: str | None) -> str | None:
+    """The page of the run in the Temporal Web UI; ``ui_url`` ends with the namespace's path."""
+    if ui_url is None or run_id is None:
+        return None
+    return f"{ui_url.rstrip('/')}/workflows/{workflow_id}/{run_id}/history"
+
+
+def secret_values(parameters: Mapping[str, Json], names: Sequence[str]) -> tuple[str, ...]:
+    """The texts that must not be shown, longest first, so that one inside another is masked whole."""
+    found = [str(parameters[name]) for name in names if parameters.get(name) not in (None, "", True, False)]
+    return tuple(sorted(found, key=len, reverse=True))
+
+
+def masked_parameters(parameters: Mapping[str, Json], names: Sequence[str]) -> dict[str, Json]:
+    """The parameters of a run, secret ones masked."""
+    return {name: MASK if name in names and value is not None else value for name, value in parameters.items()}
+
+
+def mask(value: Json, secrets: Sequence[str]) -> Json:
+    """``value`` with each of ``secrets`` masked wherever it stands in a string."""
+    if not secrets:
+        return value
+    if isinstance(value, str):
+        for secret in secrets:
+            value = value.replace(secret, MASK)
+        return value
+    if isinstance(value, dict):
+        return {name: mask(part, secrets) for name, part in value.items()}
+    if isinstance(value, list):
+        return [mask(part, secrets) for part in value]
+    return MASK if str(value) in secrets and not isinstance(value, bool) and value is not None else value
+
+
+def _step_io(io: Mapping[str, Json], secrets: Sequence[str]) -> dict[str, Json]:
+    shown = {
+        "input": mask(io.get("input"), secrets),
+        "output": mask(io.get("output"), secrets),
+    }
+    if "would" in io or "effects" in io:
+        shown["would"] = mask(io.get("would"), secrets)
+        shown["effects"] = mask(io.get("effects") or [], secrets)
+    return shown

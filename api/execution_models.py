@@ -1,0 +1,155 @@
+"""What executions look like, for the OpenAPI document, and the bodies of their requests."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from fastapi import Path
+from pydantic import Field
+
+from api.body import Body
+from api.models import Answer, Timestamp
+from playbooks.states import State
+
+ID = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$"
+ExecutionId = Annotated[str, Path(pattern=ID, description="Id of the execution.")]
+PlaybookId = Annotated[str, Path(pattern=ID, description="Id or slug of the playbook.")]
+AnyJson = Any
+
+
+class RunBody(Body):
+    """A run of a playbook against an asset."""
+
+    target_asset_id: str = Field(
+        min_length=1,
+        max_length=200,
+        description="Id of the asset that the playbook works on.",
+        examples=["a1b2c3d4-e5f6-7890-abcd-ef1234567890"],
+    )
+    parameters: dict[str, AnyJson] = Field(
+        default_factory=dict,
+        description="Values for the playbook's parameters; see `parameters` of the playbook for what it accepts.",
+        examples=[{"notify_channel": "#incident-response", "patch_version": "2.4.1", "rollback_enabled": True}],
+    )
+    dry_run: bool = Field(False, description="Rehearse: every step says what it would do, and nothing is changed.")
+    dry_run_reads: bool = Field(
+        True, description="With `dry_run`: steps that only read run for real; false rehearses them too."
+    )
+
+
+class CancelBody(Body):
+    """Why an execution is cancelled."""
+
+    reason: str | None = Field(None, max_length=1000, description="Shown with the execution, and in Temporal.")
+
+
+class FailureAnswer(Answer):
+    """Why a step or an execution failed: a stable code and a sentence."""
+
+    code: str
+    message: str
+
+
+class WaitAnswer(Answer):
+    """What a running step waits for."""
+
+    kind: Literal["approval", "delay", "retry"]
+    until: Timestamp | None
+
+
+class StepAnswer(Answer):
+    """One step of an execution."""
+
+    index: int
+    action_id: str = Field(description="Id of the step.")
+    name: str
+    type: str = Field(description="Type of the step: action, condition, delay.")
+    action: str | None = Field(description="Name of the action that the step runs.")
+    status: State
+    started_at: Timestamp | None
+    finished_at: Timestamp | None
+    duration_ms: int | None
+    attempt: int = Field(description="Tries so far, counted from 1; 0 for a step that has not tried anything.")
+    error: FailureAnswer | None
+    reason: str | None = Field(description="Why the step was skipped, or what else there is to say of its state.")
+    waiting_for: WaitAnswer | None
+    input: AnyJson = Field(None, description="With `include=io`: what the step was given, secrets masked.")
+    output: AnyJson = Field(None, description="With `include=io`: what the step answered; a prediction in a dry run.")
+    would: str | None = Field(None, description="With `include=io`, in a dry run: what the step would do.")
+    effects: list[AnyJson] | None = Field(None, description="With `include=io`, in a dry run: the changes it would make.")
+
+
+class ExecutionSummaryAnswer(Answer):
+    """An execution as lists show it."""
+
+    execution_id: str = Field(examples=["exec-aabb1122-3344-5566-7788-99aabbccddee"])
+    playbook_id: str = Field(examples=["pb-11223344-5566-7788-99aa-bbccddeeff00"])
+    revision: int
+    target_asset_id: str
+    status: State
+    dry_run: bool
+    created_at: Timestamp
+    started_at: Timestamp | None
+    finished_at: Timestamp | None
+
+
+class CancelledAnswer(Answer):
+    """Who cancelled an execution, why, and when."""
+
+    by: str | None
+    reason: str | None
+    at: Timestamp | None
+
+
+class TemporalAnswer(Answer):
+    """Where the run is found in Temporal."""
+
+    workflow_id: str
+    run_id: str | None
+    ui_url: str | None = Field(description="Its page in the Temporal Web UI, where one is set up.")
+    stalled: bool = Field(description="True while no worker gets the run any further: see the worker's log.")
+
+
+class ExecutionAnswer(ExecutionSummaryAnswer):
+    """An execution with every step of its playbook."""
+
+    source: str
+    parameters: dict[str, AnyJson]
+    outputs: AnyJson
+    error: FailureAnswer | None
+    cancelled: CancelledAnswer | None
+    temporal: TemporalAnswer
+    steps: list[StepAnswer]
+    io_available: bool | None = Field(
+        None,
+        description="With `include=io`: false while inputs and outputs cannot be read, since no worker answers.",
+    )
+
+
+class DifferenceAnswer(Answer):
+    """One place where two values differ."""
+
+    path: str = Field(description="JSON Pointer.")
+    kind: Literal["added", "removed", "changed"]
+    left: AnyJson = None
+    right: AnyJson = None
+
+
+class ComparedStepAnswer(Answer):
+    """One step of two executions; null on the side where the playbook's revision has no such step."""
+
+    action_id: str
+    name: str | None
+    left: AnyJson
+    right: AnyJson
+    same: bool
+    differences: list[DifferenceAnswer] = Field(description="Of status, input, output and error.")
+
+
+class ComparisonAnswer(Answer):
+    """Two executions of one playbook, step by step."""
+
+    left: ExecutionSummaryAnswer
+    right: ExecutionSummaryAnswer
+    same: bool
+    steps: list[ComparedStepAnswer]

@@ -1,0 +1,158 @@
+"""Executions as one service: start, read, list, cancel, listen, compare, sweep."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+
+from temporalio.client import Client
+
+from api.cancelling import Canceller
+from api.errors import NotFound
+from api.events import Watches
+from api.revisions import Revisions
+from api.starting import Starter
+from api.truth import Reader, Truth, Unsettled
+from engine.runs import Runs
+from playbooks.record import Json
+from playbooks.states import State
+from settings import Settings
+from storage import executions
+from storage.database import Database
+from storage.executions import ExecutionRow, ExecutionSummary
+
+DESCRIBES_AT_ONCE = 20
+"""Open runs that one request asks Temporal for at the same time."""
+
+OPEN_STATES = frozenset({State.PENDING, State.RUNNING})
+_ALL = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One entry of a list: its row, and its state and start as they are now."""
+
+    row: ExecutionSummary
+    state: State
+    started_at: int | None
+    finished_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """What a list is narrowed to."""
+
+    playbook_id: str | None = None
+    asset_id: str | None = None
+    state: State | None = None
+    dry_run: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Executions:
+    """What the routes do with executions.  Raises DatabaseUnavailable and TemporalUnavailable."""
+
+    database: Database
+    runs: Runs
+    reader: Reader
+    starter: Starter
+    canceller: Canceller
+    ui_url: str | None
+    watches: Watches = field(default_factory=Watches)
+
+    @classmethod
+    def build(cls, settings: Settings, database: Database, temporal: Client) -> Executions:
+        """The service on these connections."""
+        runs = Runs(temporal, settings.task_queue)
+        reader = Reader(database, runs, Revisions(database))
+        return cls(
+            database=database,
+            runs=runs,
+            reader=reader,
+            starter=Starter(database, runs, reader.revisions, reader),
+            canceller=Canceller(database, runs, reader),
+            ui_url=ui_base(settings),
+        )
+
+    async def row(self, execution_id: str) -> ExecutionRow:
+        """The row of an execution; raises NotFound."""
+        row = await self.database.read(executions.get, execution_id)
+        if row is None:
+            raise NotFound(f"There is no execution {execution_id!r}.")
+        return row
+
+    async def read(self, execution_id: str) -> Truth:
+        """The truth about an execution; raises NotFound."""
+        try:
+            return await self.reader.read(await self.row(execution_id))
+        except Unsettled as error:
+            raise NotFound(f"There is no execution {execution_id!r}.") from error
+
+    async def io(self, truth: Truth) -> dict[str, Json] | None:
+        """Inputs and outputs by step id; None while they can be had from nobody."""
+        row = truth.row
+        if row.state is not None and row.closed_at is not None:
+            return await self.database.read(executions.get_io, row.id)
+        if truth.run_id is None and row.state is None:
+            return {}
+        run_id = truth.run_id or await self._run_id(row)
+        return await self.runs.query_io(row.workflow_id, run_id) if run_id else {}
+
+    async def _run_id(self, row: ExecutionRow) -> str | None:
+        found = await self.runs.describe_execution(row.workflow_id, row.id)
+        return found.run_id if found else None
+
+    async def page(self, wanted: Filter, page: int, per_page: int) -> tuple[list[Listed], int]:
+        """One page of executions, newest first, and how many there are.
+
+        Whether an open run is pending or running, only Temporal knows: a list of just one of them asks for all open
+        ones.
+        """
+        if wanted.state in OPEN_STATES:
+            rows, _ = await self._rows(wanted, OPEN_STATES, 1, _ALL)
+            found = [entry for entry in await self._listed(rows) if entry.state is wanted.state]
+            return found[(page - 1) * per_page : page * per_page], len(found)
+        states = None if wanted.state is None else frozenset({wanted.state})
+        rows, total = await self._rows(wanted, states, page, per_page)
+        return await self._listed(rows), total
+
+    async def _rows(
+        self, wanted: Filter, states: Collection[State] | None, page: int, per_page: int
+    ) -> tuple[list[ExecutionSummary], int]:
+        return await self.database.read(
+            executions.list_executions,
+            playbook_id=wanted.playbook_id,
+            asset_id=wanted.asset_id,
+            states=states,
+            dry_run=wanted.dry_run,
+            page=page,
+            per_page=per_page,
+        )
+
+    async def _listed(self, rows: Sequence[ExecutionSummary]) -> list[Listed]:
+        slots = asyncio.Semaphore(DESCRIBES_AT_ONCE)
+
+        async def entry(row: ExecutionSummary) -> Listed | None:
+            if row.state is not None:
+                return Listed(row, row.state, row.started_at, row.finished_at)
+            async with slots:
+                return await self._open_entry(row)
+
+        found = await asyncio.gather(*(entry(row) for row in rows))
+        return [one for one in found if one is not None]
+
+    async def _open_entry(self, row: ExecutionSummary) -> Listed | None:
+        try:
+            truth = await self.read(row.id)
+        except NotFound:
+            return None
+        record = truth.record
+        return Listed(truth.row, record.state, record.started_at, record.finished_at)
+
+
+def ui_base(settings: Settings) -> str | None:
+    """The Web UI's address for our namespace, or None where it has none."""
+    if settings.temporal_ui_url is None:
+        return None
+    return f"{settings.temporal_ui_url.rstrip('/')}/namespaces/{settings.temporal_namespace}"

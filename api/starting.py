@@ -1,0 +1,248 @@
+"""Starting a run: the row first, then Temporal, and 202 only when Temporal has taken it (DESIGN.md §2).
+
+What dies in between leaves a row that Temporal knows nothing of; reading it, or the sweep, settles it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from dataclasses import dataclass, replace
+
+from sqlalchemy import Connection
+
+from playbooks.parameters import ParameterErrors, validate_parameters
+from storage.assets import AssetRow
+from storage.playbooks import PlaybookRow
+
+from api.errors import Conflict, IdempotencyMismatch, NotFound, ParametersInvalid, TooLarge, Unavailable, from_faults
+from api.revisions import Revision, Revisions
+from api.times import now_ms
+from api.truth import Reader, Truth
+from engine.errors import AlreadyRunning, StartRefused, TemporalUnavailable
+from engine.runs import INPUT_LIMIT, Runs, Start
+from playbooks.contract import RunInput
+from playbooks.record import Json, RunRecord, StepRecord
+from storage import assets, audit, executions, playbooks, settlement
+from storage.audit import NewAudit
+from storage.database import Database
+from storage.executions import ExecutionRow, IdempotencyKey, Inserted, NewExecution, Repeated
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """A run that is asked for."""
+
+    target_asset_id: str
+    parameters: dict[str, Json]
+    dry_run: bool
+    dry_run_reads: bool
+    idempotency_key: str | None
+    principal_id: str
+
+    def fingerprint(self, playbook_id: str) -> str:
+        """What must be the same for two requests to be one: a hash of the playbook and the body."""
+        body = [playbook_id, self.target_asset_id, self.parameters, self.dry_run, self.dry_run_reads]
+        return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Starter:
+    """Starts runs.  Raises the errors of API.md's table, in its order: 404 playbook, 404 asset, 422, 409, 503."""
+
+    database: Database
+    runs: Runs
+    revisions: Revisions
+    reader: Reader
+
+    async def start(self, playbook_id: str, request: RunRequest, entry: NewAudit) -> Truth:
+        """Starts a run and returns it, ``pending``; with a known idempotency key, the run that it began.
+
+        ``entry`` goes into the audit trail with the row, as requested: what refuses the run is noted after it.
+        """
+        playbook, asset = await self.database.read(_find, playbook_id, request.target_asset_id)
+        if playbook is None:
+            raise NotFound(f"There is no playbook {playbook_id!r}.")
+        if asset is None:
+            raise NotFound(f"There is no asset {request.target_asset_id!r}.")
+        revision = await self.revisions.get(playbook.id, playbook.revision)
+        parameters = _validated(revision, request.parameters)
+        new = NewExecution(
+            id=f"exec-{uuid.uuid4()}",
+            created_at=now_ms(),
+            created_by=request.principal_id,
+            playbook_id=playbook.id,
+            revision=playbook.revision,
+            asset_id=asset.id,
+            asset=_snapshot(asset),
+            parameters=parameters,
+            dry_run=request.dry_run,
+            dry_run_reads=request.dry_run_reads,
+            workflow_id=f"{playbook.id}:{asset.id}",
+        )
+        key = _key(request, playbook.id)
+        inserted = await self.database.write(_insert, new, key, entry)
+        if isinstance(inserted, Repeated):
+            return await self._repeated(playbook, request, inserted)
+        return await self._begin(playbook, revision, new)
+
+    async def _begin(self, playbook: PlaybookRow, revision: Revision, new: NewExecution | ExecutionRow) -> Truth:
+        start = Start(
+            workflow_id=new.workflow_id,
+            workflow_type=playbook.slug,
+            given=RunInput(
+                execution_id=new.id,
+                playbook_id=new.playbook_id,
+                revision=new.revision,
+                plan=revision.plan,
+                parameters=new.parameters,
+                asset=new.asset,
+                dry_run=new.dry_run,
+                dry_run_reads=new.dry_run_reads,
+            ),
+            summary=f"{playbook.name} on {new.asset['name']}" + (" (dry run)" if new.dry_run else ""),
+            details=_details(playbook, new),
+        )
+        try:
+            run_id = await self.runs.start(start)
+        except AlreadyRunning as error:
+            await self.database.write(executions.discard, new.id)
+            raise await self._conflict(playbook, new, error.run_id) from error
+        except StartRefused as error:
+            await self.database.write(executions.discard, new.id)
+            raise TooLarge(INPUT_LIMIT) from error
+        except TemporalUnavailable as error:
+            await self._withdraw(new, revision, error)
+            raise Unavailable("temporal", str(error)) from error
+        return _pending(new, revision, run_id)
+
+    async def _withdraw(self, new: NewExecution | ExecutionRow, revision: Revision, error: TemporalUnavailable) -> None:
+        """Nothing may come of a start that is answered with 503.
+
+        Where Temporal may have taken it, the row stays, cancelled, and the sweep ends the run should it turn up.
+        """
+        if not error.sent:
+            await self.database.write(executions.discard, new.id)
+            return
+        await self.database.write(
+            settlement.freeze_cancelled,
+            new.id,
+            record=[["x"] for _ in revision.steps],
+            at=now_ms(),
+            by="stanchion",
+            reason="Temporal did not confirm the start in time",
+            started_at=None,
+            finished_at=now_ms(),
+        )
+
+    async def _conflict(self, playbook: PlaybookRow, new: NewExecution | ExecutionRow, run_id: str) -> Conflict:
+        try:
+            found = await self.runs.describe(new.workflow_id, run_id)
+        except TemporalUnavailable:
+            found = None
+        running = found.execution_id if found else None
+        return Conflict(f"The playbook {playbook.slug} is already running for this asset.", execution_id=running)
+
+    async def _repeated(self, playbook: PlaybookRow, request: RunRequest, first: Repeated) -> Truth:
+        """The same key again: the first run, or the start that it was meant to be, should that have been lost."""
+        if first.body_hash != request.fingerprint(playbook.id):
+            raise IdempotencyMismatch("This Idempotency-Key was used with another playbook or body.")
+        row = await self.database.read(executions.get, first.execution_id)
+        if row is None:
+            raise Unavailable("temporal", "the first request with this key is being taken back; try again")
+        revision = await self.revisions.get(row.playbook_id, row.revision)
+        if row.state is None and await self._is_unknown(row):
+            return await self._begin(playbook, revision, row)
+        return await self.reader.read(row)
+
+    async def _is_unknown(self, row: ExecutionRow) -> bool:
+        try:
+            return await self.runs.describe_execution(row.workflow_id, row.id) is None
+        except TemporalUnavailable as error:
+            raise Unavailable("temporal", str(error)) from error
+
+
+def _find(connection: Connection, playbook_id: str, asset_id: str) -> tuple[PlaybookRow | None, AssetRow | None]:
+    return playbooks.get(connection, playbook_id), assets.get(connection, asset_id)
+
+
+def _insert(
+    connection: Connection, new: NewExecution, key: IdempotencyKey | None, entry: NewAudit
+) -> Inserted | Repeated:
+    inserted = executions.insert_execution(connection, new, key)
+    if isinstance(inserted, Inserted):
+        details = {"playbook_id": new.playbook_id, "target_asset_id": new.asset_id, "dry_run": new.dry_run}
+        audit.append(connection, replace(entry, object_id=new.id, details=details))
+    return inserted
+
+
+def _validated(revision: Revision, values: dict[str, Json]) -> dict[str, Json]:
+    try:
+        return validate_parameters(revision.parameters_schema, values)
+    except ParameterErrors as error:
+        raise ParametersInvalid(
+            "The parameters do not fit the playbook's schema.", from_faults(error.faults, "/parameters")
+        ) from error
+
+
+def _snapshot(asset: AssetRow) -> dict[str, Json]:
+    return {
+        "id": asset.id,
+        "name": asset.name,
+        "type": asset.type,
+        "hostname": asset.hostname,
+        "ip": asset.ip,
+        "url": asset.url,
+        "tags": asset.tags,
+        "attributes": asset.attributes,
+    }
+
+
+def _key(request: RunRequest, playbook_id: str) -> IdempotencyKey | None:
+    if request.idempotency_key is None:
+        return None
+    return IdempotencyKey(request.principal_id, request.idempotency_key, request.fingerprint(playbook_id))
+
+
+def _details(playbook: PlaybookRow, new: NewExecution | ExecutionRow) -> str:
+    return (
+        f"Playbook **{playbook.name}** (`{playbook.id}`, revision {new.revision}) "
+        f"on asset **{new.asset['name']}** (`{new.asset_id}`).\n\n"
+        f"Execution `{new.id}`" + (", a rehearsal: nothing is changed." if new.dry_run else ".")
+    )
+
+
+def _pending(new: NewExecution | ExecutionRow, revision: Revision, run_id: str) -> Truth:
+    row = new if isinstance(new, ExecutionRow) else _fresh(new)
+    return Truth(row, revision, RunRecord([StepRecord() for _ in revision.steps]), run_id)
+
+
+def _fresh(new: NewExecution) -> ExecutionRow:
+    """The row as it stands right after ``new`` was written."""
+    return ExecutionRow(
+        id=new.id,
+        number=0,
+        created_at=new.created_at,
+        created_by=new.created_by,
+        source=new.source,
+        playbook_id=new.playbook_id,
+        revision=new.revision,
+        asset_id=new.asset_id,
+        dry_run=new.dry_run,
+        dry_run_reads=new.dry_run_reads,
+        workflow_id=new.workflow_id,
+        workflow_run_id=None,
+        state=None,
+        started_at=None,
+        finished_at=None,
+        error=None,
+        record=None,
+        cancelled_at=None,
+        cancelled_by=None,
+        cancel_reason=None,
+        closed_at=None,
+        asset=new.asset,
+        parameters=new.parameters,
+        outputs=None,
+    )

@@ -1,0 +1,71 @@
+"""The sweep: settles runs that were closed behind our back, and ends what must not run.
+
+Reading a run settles it too; the sweep is for those that nobody reads.  Several API processes may sweep at once, since
+every write is write-once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from api.executions import Executions
+from api.times import now_ms
+from api.truth import START_WINDOW_MS, Unsettled
+from engine.errors import TemporalUnavailable
+from playbooks.states import State
+from storage import executions
+from storage.errors import DatabaseUnavailable
+from storage.executions import ExecutionSummary
+
+PAGE = 200
+YOUNG_MS = 5_000
+"""Runs younger than this are left alone: they are most often just being started."""
+
+log = structlog.get_logger("api.sweep")
+
+
+async def sweep_for_ever(service: Executions, interval: float) -> None:
+    """Sweeps every ``interval`` seconds; what cannot be reached is tried again the next time."""
+    while True:
+        await asyncio.sleep(interval)
+        try:
+            await sweep(service)
+        except (DatabaseUnavailable, TemporalUnavailable) as error:
+            log.warning("sweep put off", reason=str(error))
+        except Exception:
+            log.exception("sweep failed")
+
+
+async def sweep(service: Executions) -> int:
+    """Looks once at every execution that has not closed; returns how many it looked at."""
+    seen, after = 0, 0
+    while True:
+        rows = await service.database.read(executions.open_executions, now_ms() - YOUNG_MS, PAGE, after)
+        for row in rows:
+            await _look(service, row)
+        seen += len(rows)
+        if len(rows) < PAGE:
+            return seen
+        after = rows[-1].number
+
+
+async def _look(service: Executions, summary: ExecutionSummary) -> None:
+    row = await service.database.read(executions.get, summary.id)
+    if row is None or row.closed_at is not None:
+        return
+    try:
+        if row.state is None:
+            await service.reader.read(row)
+            return
+        found = await service.runs.describe_execution(row.workflow_id, row.id)
+        if found is None and now_ms() - row.created_at < START_WINDOW_MS:
+            return
+        if found is None or found.closed:
+            await service.reader.close_frozen(row, found)
+        elif row.state is State.CANCELLED and not found.cancel_requested:
+            # A start that was taken back, or a cancel whose request was lost with its process.
+            await service.runs.cancel(row.workflow_id, found.run_id, row.cancel_reason or "cancelled")
+    except Unsettled:
+        return

@@ -1,0 +1,23 @@
+"""What can go wrong between us and Temporal."""
+
+from __future__ import annotations
+
+
+class TemporalUnavailable(Exception):
+    """Temporal cannot be reached.  ``sent``: a request may have been taken, and only its answer was lost."""
+
+    def __init__(self, message: str, *, sent: bool = False) -> None:
+        super().__init__(message)
+        self.sent = sent
+
+
+class AlreadyRunning(Exception):
+    """The workflow id is taken by a running workflow: this playbook runs on this asset already."""
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(f"already running as {run_id}")
+        self.run_id = run_id
+
+
+class StartRefused(Exception):
+    """Temporal refused a start for what stands in it (too large, for instance); nothing was started."""

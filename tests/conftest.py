@@ -1,0 +1,56 @@
+"""Shared fixtures: one Temporal server for the whole session, and a whole Stanchion of its own for a test."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+
+TEMPORAL_VARIABLE = "STANCHION_TEST_TEMPORAL"
+_SERVER = pytest.StashKey[tuple[subprocess.Popen[bytes], Path]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Starts the session's Temporal server, in the process that the workers of xdist share."""
+    if hasattr(config, "workerinput") or os.environ.get(TEMPORAL_VARIABLE) or _only_unit_tests(config):
+        return
+    from engine.embedded import EmbeddedOptions, command
+
+    folder = Path(tempfile.mkdtemp(prefix="stanchion-temporal-"))
+    options = EmbeddedOptions(data_dir=folder, port=free_port())
+    with (folder / "server.log").open("wb") as log:
+        server = subprocess.Popen(command(options), stdout=log, stderr=log)
+    os.environ[TEMPORAL_VARIABLE] = options.address
+    config.stash[_SERVER] = (server, folder)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Ends the session's Temporal server."""
+    if _SERVER not in config.stash:
+        return
+    server, folder = config.stash[_SERVER]
+    server.terminate()
+    try:
+        server.wait(10)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait()
+    shutil.rmtree(folder, ignore_errors=True)
+    os.environ.pop(TEMPORAL_VARIABLE, None)
+
+
+def _only_unit_tests(config: pytest.Config) -> bool:
+    return bool(config.args) and all("tests/unit" in str(argument) for argument in config.args)
+
+
+def free_port() -> int:
+    """A TCP port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

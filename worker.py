@@ -1,0 +1,106 @@
+"""The worker: runs workflows and actions, and writes settled records.  It holds no state (DESIGN.md §2)."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+
+import structlog
+import uvloop
+from temporalio import activity
+from temporalio.client import Client
+from temporalio.exceptions import ApplicationError
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
+
+from activities.catalogue import load_catalogue
+from activities.execute import ActionRunner
+from engine.client import connect_patiently
+from playbooks.contract import SETTLE_ACTIVITY, Settled, Settlement
+from settings import Settings, settings
+from storage.database import Database
+from storage.errors import NotFound
+from storage.settlement import settle
+from workflows.interpreter import PlaybookWorkflow
+
+log = structlog.get_logger("worker")
+
+
+class Settler:
+    """The activity that writes the settled record, as a run's last act."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @activity.defn(name=SETTLE_ACTIVITY)
+    async def settle(self, settlement: Settlement) -> Settled:
+        """Writes the record once; returns the final state that the database holds.
+
+        A database that cannot be reached is an ordinary failure, which the workflow retries until it can be.
+        """
+        try:
+            return await self._database.write(settle, settlement, time.time_ns() // 1_000_000)
+        except NotFound as error:
+            raise ApplicationError(str(error), type="not_found", non_retryable=True) from error
+
+
+def build_worker(
+    client: Client,
+    database: Database,
+    config: Settings,
+    *,
+    runner: WorkflowRunner | None = None,
+    max_cached_workflows: int = 1000,
+) -> Worker:
+    """A worker for the settings' task queue.
+
+    The interpreter runs outside the SDK's sandbox, which costs a quarter of the throughput; a lint and a test that
+    runs it sandboxed keep it deterministic.
+    """
+    actions = ActionRunner(load_catalogue(), egress_allow=config.egress_allow)
+    return Worker(
+        client,
+        task_queue=config.task_queue,
+        workflows=[PlaybookWorkflow],
+        activities=[actions.execute, Settler(database).settle],
+        workflow_runner=runner or UnsandboxedWorkflowRunner(),
+        max_cached_workflows=max_cached_workflows,
+        max_concurrent_activities=config.worker_activities,
+        max_concurrent_local_activities=config.worker_activities,
+        max_concurrent_workflow_tasks=config.worker_workflow_tasks,
+        max_eager_activity_reservations_per_workflow_task=10,
+        # The default of 10 s would be added to every recovery after a worker was killed.
+        sticky_queue_schedule_to_start_timeout=timedelta(seconds=2),
+        # A cancel reaches a heartbeating action within this, where the server does not push it.
+        max_heartbeat_throttle_interval=timedelta(seconds=1),
+        default_heartbeat_throttle_interval=timedelta(seconds=1),
+        graceful_shutdown_timeout=timedelta(seconds=config.drain_seconds),
+    )
+
+
+async def run(config: Settings) -> None:
+    """Runs a worker until SIGTERM or SIGINT, then lets its running actions end."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    database = Database(config.database)
+    try:
+        client = await connect_patiently(config)
+        async with build_worker(client, database, config):
+            log.info("worker ready", task_queue=config.task_queue, temporal=config.temporal_address)
+            await stop.wait()
+            log.info("worker stops", drain_seconds=config.drain_seconds)
+    finally:
+        database.close()
+
+
+def main(arguments: Sequence[str] = ()) -> None:
+    """Entry of ``python -m worker`` and of ``stanchion worker``."""
+    uvloop.run(run(settings()))
+
+
+if __name__ == "__main__":
+    main()

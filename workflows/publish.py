@@ -1,0 +1,52 @@
+"""Publishing the progress of a run: the memo, which the API reads, and the details, which the Web UI shows."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from temporalio import workflow
+
+from playbooks.progress import CHUNK, HEAD_FIELD, chunk_fields
+from playbooks.record import Json
+from workflows.state import RunState
+
+DETAIL_ROWS = 60
+"""Steps that the Web UI's table shows; a longer run shows the part around the step at work."""
+
+
+def head(state: RunState) -> dict[str, Json]:
+    """The memo field with the run's own record."""
+    return {"state": state.record.state.value, "started_at": state.record.started_at}
+
+
+def flush(state: RunState) -> None:
+    """Upserts the memo chunks that changed, all in one command.
+
+    Called where the run is about to wait, so that the changes of one activation travel together and cost no round
+    trip of their own.
+    """
+    changed = state.take_changes()
+    if not changed:
+        return
+    chunks = sorted({index // CHUNK for index in changed})
+    workflow.upsert_memo({HEAD_FIELD: head(state), **chunk_fields(state.record.steps, chunks)})
+    workflow.set_current_details(step_table(state, changed[-1]))
+
+
+def step_table(state: RunState, around: int) -> str:
+    """A Markdown table of the steps near index ``around``, for the Web UI."""
+    first = max(0, min(around - DETAIL_ROWS // 2, len(state.plan.steps) - DETAIL_ROWS))
+    rows = ["| # | step | state | started | attempt | note |", "| --- | --- | --- | --- | --- | --- |"]
+    for step in state.plan.steps[first : first + DETAIL_ROWS]:
+        record = state.record.steps[step.index]
+        started = datetime.fromtimestamp(record.started_at / 1000, UTC).strftime("%H:%M:%S") if record.started_at else ""
+        note = record.error.message if record.error else record.reason or ""
+        if record.waiting_for:
+            note = f"waits for {record.waiting_for.kind}" + (f": {note}" if note else "")
+        cells = [str(step.index), step.name, record.state.value, started, str(record.attempt or ""), note]
+        rows.append("| " + " | ".join(_cell(cell) for cell in cells) + " |")
+    return "\n".join(rows)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")[:120]

@@ -22,6 +22,7 @@ from storage.tables import execution_io, executions, idempotency_keys
 
 __all__ = [
     "ExecutionRow",
+    "ExecutionSummary",
     "IdempotencyKey",
     "Inserted",
     "NewExecution",
@@ -84,8 +85,8 @@ class Repeated:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ExecutionRow:
-    """An execution with all that the database knows of it, except its steps' inputs and outputs; times in ms."""
+class ExecutionSummary:
+    """An execution as lists show it; times in ms since the epoch."""
 
     id: str
     number: int
@@ -95,8 +96,6 @@ class ExecutionRow:
     playbook_id: str
     revision: int
     asset_id: str
-    asset: dict[str, Json]
-    parameters: dict[str, Json]
     dry_run: bool
     dry_run_reads: bool
     workflow_id: str
@@ -105,7 +104,6 @@ class ExecutionRow:
     started_at: int | None
     finished_at: int | None
     error: ErrorInfo | None
-    outputs: Json
     record: list[Json] | None
     """Compact step rows of ``playbooks.progress``; None until the run is final."""
     cancelled_at: int | None
@@ -114,10 +112,21 @@ class ExecutionRow:
     closed_at: int | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutionRow(ExecutionSummary):
+    """An execution with all that the database knows of it, except its steps' inputs and outputs."""
+
+    asset: dict[str, Json]
+    parameters: dict[str, Json]
+    outputs: Json
+
+
 _c = executions.c
 _FIELDS = [field.name for field in fields(ExecutionRow)]
 _NEW_FIELDS = [field.name for field in fields(NewExecution)]
+_SUMMARY_FIELDS = [field.name for field in fields(ExecutionSummary)]
 _columns = [_c[name] for name in _FIELDS]
+_summary_columns = [_c[name] for name in _SUMMARY_FIELDS]
 
 _INSERT = insert_into(executions).returning(_c.number)
 _GET = select(*_columns).where(_c.id == bindparam("execution_id"))
@@ -131,7 +140,7 @@ _DISCARD = delete(executions).where(_c.id == bindparam("execution_id"), _c.state
 _DISCARD_KEY = delete(idempotency_keys).where(idempotency_keys.c.execution_id == bindparam("for_execution"))
 _FORGET_KEYS = delete(idempotency_keys).where(idempotency_keys.c.created_at < bindparam("before"))
 _OPEN = (
-    select(*_columns)
+    select(*_summary_columns)
     .where(_c.closed_at.is_(None), _c.created_at < bindparam("created_before"), _c.number > bindparam("after"))
     .order_by(_c.number)
     .limit(bindparam("at_most"))
@@ -180,13 +189,13 @@ def get_io(connection: Connection, execution_id: str) -> dict[str, Json]:
     return io or {}
 
 
-def open_executions(connection: Connection, created_before: int, limit: int, after: int = 0) -> list[ExecutionRow]:
+def open_executions(connection: Connection, created_before: int, limit: int, after: int = 0) -> list[ExecutionSummary]:
     """Executions that have not closed, oldest first, for the sweep: created before this moment (ms).
 
     ``after`` is the ``number`` of the last one of the page before.
     """
     rows = connection.execute(_OPEN, {"created_before": created_before, "after": after, "at_most": limit})
-    return [_execution(row) for row in rows]
+    return [_summary(row) for row in rows]
 
 
 def has_open(connection: Connection, playbook_id: str) -> bool:
@@ -204,7 +213,7 @@ def list_executions(
     dry_run: bool | None = None,
     page: int = 1,
     per_page: int = 20,
-) -> tuple[list[ExecutionRow], int]:
+) -> tuple[list[ExecutionSummary], int]:
     """One page of executions, newest first, and how many there are on all pages.
 
     In ``states``, ``pending`` and ``running`` both stand for every run that is not final yet: which of the two, only
@@ -214,8 +223,8 @@ def list_executions(
     total = connection.execute(select(func.count()).select_from(executions).where(*wanted)).scalar_one()
     # The page is found in an index alone; only its own rows are then read.
     numbers = select(_c.number).where(*wanted).order_by(_c.number.desc()).limit(per_page).offset((page - 1) * per_page)
-    rows = connection.execute(select(*_columns).where(_c.number.in_(numbers)).order_by(_c.number.desc()))
-    return [_execution(row) for row in rows], total
+    rows = connection.execute(select(*_summary_columns).where(_c.number.in_(numbers)).order_by(_c.number.desc()))
+    return [_summary(row) for row in rows], total
 
 
 def _claim(connection: Connection, idempotency: IdempotencyKey, new: NewExecution) -> Repeated | None:
@@ -270,3 +279,7 @@ def _in_states(states: Collection[State]) -> ColumnElement[bool]:
 
 def _execution(row: Row[Any]) -> ExecutionRow:
     return ExecutionRow(**dict(zip(_FIELDS, row, strict=True)))
+
+
+def _summary(row: Row[Any]) -> ExecutionSummary:
+    return ExecutionSummary(**dict(zip(_SUMMARY_FIELDS, row, strict=True)))

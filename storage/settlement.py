@@ -132,17 +132,6 @@ def note_cancel(connection: Connection, execution_id: str, *, by: str | None, re
     return connection.execute(_NOTE, values).rowcount == 1
 
 
-def note_cancel(connection: Connection, execution_id: str, *, at: int, by: str, reason: str | None) -> bool:
-    """Note who asks for a cancel, before Temporal is asked; the first one counts, and nothing is final by it."""
-    values = {
-        "execution_id": execution_id,
-        "new_cancelled_at": at,
-        "new_cancelled_by": by,
-        "new_cancel_reason": reason,
-    }
-    return connection.execute(_NOTE, values).rowcount == 1
-
-
 def freeze_cancelled(
     connection: Connection,
     execution_id: str,

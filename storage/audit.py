@@ -1,0 +1,79 @@
+"""The audit trail: who did what to which object, when, from where, with what outcome.
+
+It only grows.  There is no function to change or delete an entry, and triggers in the database refuse both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, func, insert, select
+
+from playbooks.record import Json
+from storage.tables import audit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewAudit:
+    """What is to be remembered; ``at`` in ms since the epoch."""
+
+    at: int
+    actor_id: str
+    actor_name: str
+    action: str
+    object_type: str
+    object_id: str | None
+    outcome: str
+    address: str | None
+    details: Json = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditRow(NewAudit):
+    """An entry of the trail; ids rise in the order of writing."""
+
+    id: int
+
+
+_a = audit.c
+_NEW_FIELDS = [field.name for field in fields(NewAudit)]
+_FIELDS = [field.name for field in fields(AuditRow)]
+_columns = [_a[name] for name in _FIELDS]
+_INSERT = insert(audit)
+
+
+def append(connection: Connection, *entries: NewAudit) -> None:
+    """Add entries to the trail, in the transaction of what they tell of."""
+    if entries:
+        connection.execute(_INSERT, [{name: getattr(entry, name) for name in _NEW_FIELDS} for entry in entries])
+
+
+def list_audit(
+    connection: Connection,
+    *,
+    actor: str | None = None,
+    action: str | None = None,
+    object_type: str | None = None,
+    object_id: str | None = None,
+    since: int | None = None,
+    page: int = 1,
+    per_page: int = 20,
+) -> tuple[list[AuditRow], int]:
+    """One page of entries, newest first, and how many match.
+
+    ``actor`` is an id; ``since`` is in ms, that moment included.
+    """
+    given = {_a.actor_id: actor, _a.action: action, _a.object_type: object_type, _a.object_id: object_id}
+    wanted: list[ColumnElement[bool]] = [column == value for column, value in given.items() if value is not None]
+    if since is not None:
+        wanted.append(_a.at >= since)
+    total = connection.execute(select(func.count()).select_from(audit).where(*wanted)).scalar_one()
+    rows = connection.execute(
+        select(*_columns).where(*wanted).order_by(_a.id.desc()).limit(per_page).offset((page - 1) * per_page)
+    )
+    return [_entry(row) for row in rows], total
+
+
+def _entry(row: Row[Any]) -> AuditRow:
+    return AuditRow(**dict(zip(_FIELDS, row, strict=True)))

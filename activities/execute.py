@@ -38,17 +38,16 @@ class ActionRunner:
     Every failure of an action leaves as an ``ApplicationError`` whose ``type`` is the code, non-retryable for
     Temporal, with ``{"retryable": bool, "retry_after": seconds | null}`` as its first detail: the interpreter counts
     and does the playbook's retries; Temporal retries only crashes.
+
+    ``egress_allow`` is ``STANCHION_EGRESS_ALLOW``; raises ``ValueError`` naming an item of it that means nothing.
     """
 
     def __init__(
-        self,
-        catalogue: ActionCatalogue,
-        secrets: SecretResolver | None = None,
-        egress: EgressPolicy | None = None,
+        self, catalogue: ActionCatalogue, *, egress_allow: str = "", secrets: SecretResolver | None = None
     ) -> None:
         self._catalogue = catalogue
         self._secrets = secrets if secrets is not None else EnvironmentSecrets()
-        self._egress = egress if egress is not None else EgressPolicy()
+        self._egress = EgressPolicy.parse(egress_allow)
         scrub_logs()
 
     @activity.defn(dynamic=True)

@@ -13,6 +13,7 @@ from fastapi.routing import APIRoute
 from activities.catalogue import load_catalogue
 from api import handlers
 from api.audit import Journal
+from api.executions import Executions
 from api.limits import Limiter
 from api.logging import configure_logging
 from api.metrics import Metrics, installed_version
@@ -20,6 +21,7 @@ from api.openapi import DESCRIPTION, build_openapi
 from api.routes import actions, assets, audit, executions, health, playbooks, schemas, tokens
 from api.services import Services
 from api.shell import Shell
+from api.sweep import sweep_for_ever
 from api.tokens import TokenCache
 from engine.client import API_RETRY, connect
 from settings import Settings
@@ -83,16 +85,21 @@ def _serve_openapi(app: FastAPI) -> None:
 async def _running(settings: Settings, limiter: Limiter | None) -> AsyncIterator[Services]:
     """The services while the application runs, with the tasks that belong to them."""
     database = Database(settings.database)
+    temporal = await connect(settings, lazy=True, retry=API_RETRY)
     services = Services(
         settings=settings,
         database=database,
-        temporal=await connect(settings, lazy=True, retry=API_RETRY),
+        temporal=temporal,
         catalogue=load_catalogue().specs(),
         tokens=TokenCache(settings, database),
         limiter=limiter,
         journal=Journal(database),
+        executions=Executions.build(settings, database, temporal),
     )
-    tasks = [asyncio.create_task(services.journal.run())]
+    tasks = [
+        asyncio.create_task(services.journal.run()),
+        asyncio.create_task(sweep_for_ever(services.executions, settings.sweep_interval)),
+    ]
     if not await _migrated(settings):
         tasks.append(asyncio.create_task(_migrate_later(settings)))
     try:
@@ -101,6 +108,7 @@ async def _running(settings: Settings, limiter: Limiter | None) -> AsyncIterator
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await services.executions.watches.close()
         database.close()
 
 
@@ -119,5 +127,7 @@ async def _migrated(settings: Settings) -> bool:
 
 
 async def _migrate_later(settings: Settings) -> None:
-    while not await _migrated(settings):
+    migrated = False
+    while not migrated:
         await asyncio.sleep(MIGRATION_RETRY_SECONDS)
+        migrated = await _migrated(settings)

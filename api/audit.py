@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
-from sqlalchemy import Connection
 from starlette.requests import Request
 
 from api.limits import address_of
@@ -96,7 +95,7 @@ class Journal:
         if not batch:
             return
         try:
-            await self.database.write(_append_all, batch)
+            await self.database.write(audit.append, *batch)
         except DatabaseUnavailable as error:
             self._queue = (batch + self._queue)[-QUEUE_LIMIT:]
             log.warning("audit entries wait for the database", waiting=len(self._queue), reason=str(error))
@@ -145,8 +144,3 @@ class Journal:
         self._minute = minute
         self._counts.clear()
         self._suppressed.clear()
-
-
-def _append_all(connection: Connection, entries: list[NewAudit]) -> None:
-    for entry in entries:
-        audit.append(connection, entry)

@@ -6,7 +6,9 @@ its model; every fault is answered with its JSON Pointer.
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeVar
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.requests import Request
@@ -15,8 +17,14 @@ from api.errors import BadRequest, Detail, TooLarge, UnsupportedMediaType, from_
 from api.query import pointer_part
 from api.services import services_of
 from playbooks.faults import DefinitionError
-from playbooks.load import load_json
+from playbooks.load import load
 from playbooks.record import Json
+
+PARSED_AT_ONCE: Final = 16 * 1024
+"""Bytes of JSON that are parsed on the event loop; it takes half a second for the largest body."""
+
+workers: Final = ThreadPoolExecutor(2, thread_name_prefix="definitions")
+"""Parse and compile what is large.  Few, so that a flood of hostile bodies waits for itself only."""
 
 Media = Literal["json", "yaml"]
 Model = TypeVar("Model", bound=BaseModel)
@@ -45,7 +53,7 @@ async def read_json(request: Request, model: type[Model]) -> Model:
         BadRequest: no body, not JSON, not an object, or not what ``model`` asks for.
     """
     _media(request, ("json",))
-    return to_model(parse_json(await read_bytes(request)), model)
+    return to_model(await _parse(await read_bytes(request)), model)
 
 
 async def read_optional_json(request: Request, model: type[Model]) -> Model | None:
@@ -54,7 +62,7 @@ async def read_optional_json(request: Request, model: type[Model]) -> Model | No
     if not content.strip():
         return None
     _media(request, ("json",))
-    return to_model(parse_json(content), model)
+    return to_model(await _parse(content), model)
 
 
 async def read_definition(request: Request) -> tuple[bytes, Media]:
@@ -100,9 +108,15 @@ def parse_json(content: bytes) -> Json:
     if not content.strip():
         raise BadRequest("The request has no body.")
     try:
-        return load_json(content)
+        return load(content, "json").value
     except DefinitionError as error:
         raise BadRequest("The body is not valid JSON.", from_faults(error.faults)) from error
+
+
+async def _parse(content: bytes) -> Json:
+    if len(content) <= PARSED_AT_ONCE:
+        return parse_json(content)
+    return await asyncio.get_running_loop().run_in_executor(workers, parse_json, content)
 
 
 def to_model(value: Json, model: type[Model]) -> Model:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import Query
-from fastapi.dependencies.utils import get_flat_dependant
+from fastapi import Query, params
+from fastapi.dependencies.utils import get_flat_params
 from fastapi.routing import APIRoute
 from starlette.requests import Request
 
@@ -43,6 +43,7 @@ def pointer_part(name: str | int) -> str:
 def _known_names(route: APIRoute) -> frozenset[str]:
     names = _names.get(route.endpoint)
     if names is None:
-        names = frozenset(field.alias for field in get_flat_dependant(route.dependant).query_params)
+        fields = get_flat_params(route.dependant)
+        names = frozenset(field.alias for field in fields if isinstance(field.field_info, params.Query))
         _names[route.endpoint] = names
     return names

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from temporalio.client import Client
 
 from api.audit import Journal
+from api.executions import Executions
 from api.limits import Limiter
 from api.tokens import TokenCache
 from playbooks.actions import Catalogue
@@ -28,6 +29,7 @@ class Services:
     tokens: TokenCache
     limiter: Limiter | None
     journal: Journal
+    executions: Executions
 
 
 def services_of(request: Request) -> Services:

@@ -1,0 +1,81 @@
+"""A playbook on its way from the wire to the database."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from playbooks.compile import Compiled, compile_playbook
+from starlette.requests import Request
+
+from api.body import YAML_TYPES, Media, read_definition, workers
+from api.errors import BadRequest, Detail, from_faults
+from api.paths import RESERVED
+from api.services import services_of
+from api.times import now_ms
+from playbooks.faults import DefinitionError
+from storage.playbooks import NewPlaybook
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A definition as it was sent, and compiled."""
+
+    text: bytes
+    media: Media
+    compiled: Compiled
+
+
+def definition_body() -> dict[str, Any]:
+    """``openapi_extra`` of a route that takes a playbook."""
+    by_schema = {"schema": {"$ref": "#/components/schemas/PlaybookDefinition"}}
+    as_text = {"schema": {"type": "string", "description": "The same, as YAML."}}
+    content = {"application/json": by_schema, **dict.fromkeys(YAML_TYPES, as_text)}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+async def compile_body(request: Request) -> Source:
+    """The playbook in the body of ``request``, compiled in a thread beside the event loop.
+
+    Raises:
+        UnsupportedMediaType, TooLarge: see ``api.body``.
+        BadRequest: with every fault of the definition and its place.
+    """
+    text, media = await read_definition(request)
+    work = partial(compile_playbook, text, media, services_of(request).catalogue)
+    try:
+        compiled = await asyncio.get_running_loop().run_in_executor(workers, work)
+    except DefinitionError as error:
+        raise BadRequest("The definition has faults.", from_faults(error.faults)) from error
+    for place, value in (("/id", compiled.id), ("/name", compiled.slug)):
+        if value in RESERVED:
+            raise BadRequest("The definition has faults.", [Detail(place, f"{value} is a word of the interface")])
+    return Source(text, media, compiled)
+
+
+def new_playbook(source: Source, playbook_id: str, by: str) -> NewPlaybook:
+    """What the database is given to store of ``source``."""
+    compiled = source.compiled
+    return NewPlaybook(
+        id=playbook_id,
+        slug=compiled.slug,
+        name=compiled.name,
+        description=compiled.description,
+        trigger=compiled.trigger,
+        tags=compiled.tags,
+        version=compiled.version,
+        definition=compiled.definition,
+        source=source.text.decode(),
+        source_media_type=f"application/{source.media}",
+        parameters_schema=compiled.parameters_schema,
+        secret_parameters=compiled.secret_parameters,
+        plan=compiled.plan.model_dump(mode="json"),
+        steps=[
+            {"id": step.id, "name": step.name, "type": step.type, "action": getattr(step, "action", None)}
+            for step in compiled.plan.steps
+        ],
+        created_at=now_ms(),
+        created_by=by,
+    )

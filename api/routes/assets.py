@@ -1,0 +1,221 @@
+"""Assets: what playbooks run on."""
+
+from __future__ import annotations
+
+import ipaddress
+import uuid
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Request
+from pydantic import AfterValidator, Field
+from sqlalchemy import Connection
+from starlette.responses import Response
+
+from api.auth import guard
+from api.body import Body, read_json
+from api.errors import BadRequest, Conflict, Detail, NotFound
+from api.models import Answer, Listing, Meta, Timestamp
+from api.openapi import BODY_ERRORS, answers, request_body
+from api.query import Page, PerPage
+from api.services import ServicesDep
+from api.times import iso, now_ms
+from playbooks.record import Json
+from storage import assets, audit
+from storage.assets import AssetRow, NewAsset
+from storage.audit import NewAudit
+from storage.errors import NotFound as NoSuchRow
+from storage.errors import Taken
+
+router = APIRouter(prefix="/api/assets", tags=["assets"])
+
+PRINTABLE = r"^[^\x00-\x1f\x7f]*[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$"
+"""At least one character that is not a space, and no control character."""
+
+HOSTNAME = r"^[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?)*$"
+ID = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+
+AssetId = Annotated[str, Path(pattern=ID, description="Id of the asset.")]
+TagName = Annotated[str, Field(min_length=1, max_length=128, pattern=PRINTABLE)]
+TagValue = Annotated[str, Field(max_length=512, pattern=r"^[^\x00-\x1f\x7f]*$")]
+
+
+def _ip(text: str) -> str:
+    return str(ipaddress.ip_address(text))
+
+
+Address = Annotated[
+    str,
+    Field(max_length=45, json_schema_extra={"anyOf": [{"format": "ipv4"}, {"format": "ipv6"}]}),
+    AfterValidator(_ip),
+]
+
+
+class AssetContent(Body):
+    """An asset as it is written; ``PUT`` replaces all of it."""
+
+    name: str = Field(min_length=1, max_length=200, pattern=PRINTABLE, examples=["web-01"])
+    type: str = Field(min_length=1, max_length=64, pattern=PRINTABLE, examples=["host"])
+    hostname: str | None = Field(None, max_length=253, pattern=HOSTNAME, examples=["web-01.example.com"])
+    ip: Address | None = Field(None, examples=["192.0.2.10"])
+    url: str | None = Field(None, max_length=2000, pattern=r"^https?://[!-~]+$", examples=["https://example.com/"])
+    tags: dict[TagName, TagValue] = Field(default_factory=dict, max_length=64, examples=[{"env": "prod"}])
+    attributes: dict[str, Json] = Field(default_factory=dict, description="Anything else; playbooks can read it.")
+
+
+class AssetCreate(AssetContent):
+    """A new asset; an ``id`` that is free is kept."""
+
+    id: str | None = Field(None, pattern=ID, examples=["a1b2c3d4-e5f6-7890-abcd-ef1234567890"])
+
+
+class AssetAnswer(Answer):
+    """An asset."""
+
+    id: str
+    name: str
+    type: str
+    hostname: str | None
+    ip: str | None
+    url: str | None
+    tags: dict[str, str]
+    attributes: dict[str, Json]
+    created_at: Timestamp
+    updated_at: Timestamp
+
+
+@router.post(
+    "",
+    name="asset.create",
+    status_code=201,
+    responses=answers(409, *BODY_ERRORS),
+    openapi_extra=request_body(AssetCreate),
+    dependencies=[guard("asset:write")],
+)
+async def create_asset(request: Request, response: Response, services: ServicesDep) -> AssetAnswer:
+    """Add an asset."""
+    body = await read_json(request, AssetCreate)
+    asset_id = body.id or str(uuid.uuid4())
+    entry = services.journal.entry(request, "asset.create", "asset", asset_id, {"name": body.name})
+    try:
+        row = await services.database.write(_create, asset_id, body, entry)
+    except Taken as error:
+        raise Conflict(f"There is an asset {asset_id} already.", [Detail("/id", "this id is taken")]) from error
+    response.headers["Location"] = f"/api/assets/{row.id}"
+    return _answer(row)
+
+
+@router.get("", name="asset.list", responses=answers(), dependencies=[guard("asset:read")])
+async def list_assets(
+    services: ServicesDep,
+    search: Annotated[str | None, Query(max_length=200, description="Part of name, hostname, ip or url.")] = None,
+    kind: Annotated[str | None, Query(alias="type", max_length=64, description="Exactly this type.")] = None,
+    tag: Annotated[
+        str | None, Query(max_length=700, description="`key`: has this tag; `key=value`: with this value.")
+    ] = None,
+    page: Page = 1,
+    per_page: PerPage = 20,
+) -> Listing[AssetAnswer]:
+    """List the assets, by name."""
+    rows, total = await services.database.read(
+        assets.list_assets,
+        search=search,
+        type=kind,
+        tag=tag,
+        page=page,
+        per_page=per_page,
+    )
+    return Listing(data=[_answer(row) for row in rows], meta=Meta(total=total, page=page, per_page=per_page))
+
+
+@router.get("/{asset_id}", name="asset.read", responses=answers(404), dependencies=[guard("asset:read")])
+async def read_asset(services: ServicesDep, asset_id: AssetId) -> AssetAnswer:
+    """Read one asset."""
+    row = await services.database.read(assets.get, asset_id)
+    if row is None:
+        raise _unknown(asset_id)
+    return _answer(row)
+
+
+@router.put(
+    "/{asset_id}",
+    name="asset.replace",
+    responses=answers(404, *BODY_ERRORS),
+    openapi_extra=request_body(AssetCreate),
+    dependencies=[guard("asset:write")],
+)
+async def replace_asset(request: Request, services: ServicesDep, asset_id: AssetId) -> AssetAnswer:
+    """Replace an asset; runs that are under way keep the one that they started with."""
+    body = await read_json(request, AssetCreate)
+    if body.id not in (None, asset_id):
+        raise BadRequest("The id of an asset cannot change.", [Detail("/id", f"must be {asset_id}, or absent")])
+    entry = services.journal.entry(request, "asset.replace", "asset", asset_id, {"name": body.name})
+    try:
+        return _answer(await services.database.write(_replace, asset_id, body, entry))
+    except NoSuchRow as error:
+        raise _unknown(asset_id) from error
+
+
+@router.delete(
+    "/{asset_id}",
+    name="asset.delete",
+    status_code=204,
+    responses=answers(404),
+    dependencies=[guard("asset:write")],
+)
+async def delete_asset(request: Request, services: ServicesDep, asset_id: AssetId) -> None:
+    """Delete an asset; its executions stay readable, and one that runs goes on with what it knows of the asset."""
+    entry = services.journal.entry(request, "asset.delete", "asset", asset_id)
+    try:
+        await services.database.write(_delete, asset_id, entry)
+    except NoSuchRow as error:
+        raise _unknown(asset_id) from error
+
+
+def _create(connection: Connection, asset_id: str, body: AssetContent, entry: NewAudit) -> AssetRow:
+    row = assets.create(connection, _new(asset_id, body))
+    audit.append(connection, entry)
+    return row
+
+
+def _replace(connection: Connection, asset_id: str, body: AssetContent, entry: NewAudit) -> AssetRow:
+    row = assets.replace(connection, asset_id, _new(asset_id, body))
+    audit.append(connection, entry)
+    return row
+
+
+def _delete(connection: Connection, asset_id: str, entry: NewAudit) -> None:
+    assets.delete(connection, asset_id, now_ms())
+    audit.append(connection, entry)
+
+
+def _new(asset_id: str, body: AssetContent) -> NewAsset:
+    return NewAsset(
+        id=asset_id,
+        name=body.name,
+        type=body.type,
+        hostname=body.hostname,
+        ip=body.ip,
+        url=body.url,
+        tags=body.tags,
+        attributes=body.attributes,
+        at=now_ms(),
+    )
+
+
+def _answer(row: AssetRow) -> AssetAnswer:
+    return AssetAnswer(
+        id=row.id,
+        name=row.name,
+        type=row.type,
+        hostname=row.hostname,
+        ip=row.ip,
+        url=row.url,
+        tags=dict(row.tags),
+        attributes=dict(row.attributes),
+        created_at=iso(row.created_at),
+        updated_at=iso(row.updated_at),
+    )
+
+
+def _unknown(asset_id: str) -> NotFound:
+    return NotFound(f"There is no asset {asset_id}.")

@@ -1,0 +1,144 @@
+"""Tokens: minted, listed, revoked.  A token is shown once, when it is made; only its hash is kept."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Path, Request
+from pydantic import AfterValidator, Field
+from sqlalchemy import Connection
+from starlette.responses import Response
+
+from api.auth import CurrentPrincipal, guard
+from api.body import Body, read_json
+from api.errors import BadRequest, Detail, NotFound
+from api.models import Answer, Listing, Meta, Timestamp
+from api.openapi import BODY_ERRORS, answers, request_body
+from api.query import Page, PerPage
+from api.services import ServicesDep
+from api.times import iso, now_ms, parse_iso
+from api.tokens import new_token, token_hash
+from storage import audit, tokens
+from storage.audit import NewAudit
+from storage.errors import NotFound as NoSuchRow
+from storage.tokens import NewToken, TokenRow
+
+router = APIRouter(prefix="/api/tokens", tags=["tokens"], dependencies=[guard("token:admin")])
+
+Permission = Literal[
+    "playbook:read",
+    "playbook:write",
+    "playbook:execute",
+    "asset:read",
+    "asset:write",
+    "token:admin",
+    "audit:read",
+]
+TokenId = Annotated[str, Path(pattern=r"^[A-Za-z0-9-]{1,64}$", description="Id of the token, not the token itself.")]
+
+
+def _moment(text: str) -> str:
+    return iso(parse_iso(text))
+
+
+class TokenCreate(Body):
+    """A new token.  Who may make tokens may give any permission."""
+
+    name: str = Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$")
+    permissions: list[Permission] = Field(min_length=1, max_length=20)
+    expires_at: Annotated[str, Field(json_schema_extra={"format": "date-time"}), AfterValidator(_moment)] | None = (
+        Field(None, description="RFC 3339, in the future; absent or null: the token does not expire.")
+    )
+
+
+class TokenAnswer(Answer):
+    """A token, without its secret."""
+
+    id: str
+    name: str
+    permissions: list[str]
+    created_at: Timestamp
+    created_by: str
+    expires_at: Timestamp | None
+    revoked_at: Timestamp | None
+
+
+class TokenCreated(TokenAnswer):
+    """A token that was just made; ``token`` is shown this once."""
+
+    token: str
+
+
+@router.post(
+    "",
+    name="token.create",
+    status_code=201,
+    responses=answers(*BODY_ERRORS),
+    openapi_extra=request_body(TokenCreate),
+)
+async def create_token(request: Request, services: ServicesDep, principal: CurrentPrincipal) -> TokenCreated:
+    """Make a token; the answer shows it, and nothing ever shows it again."""
+    body = await read_json(request, TokenCreate)
+    created_at = now_ms()
+    expires_at = parse_iso(body.expires_at) if body.expires_at else None
+    if expires_at is not None and expires_at <= created_at:
+        raise BadRequest("The token would have expired already.", [Detail("/expires_at", "must be in the future")])
+    token = new_token()
+    new = NewToken(
+        id=str(uuid.uuid4()),
+        name=body.name,
+        hash=token_hash(token),
+        permissions=sorted(set(body.permissions)),
+        created_at=created_at,
+        created_by=principal.id,
+        expires_at=expires_at,
+    )
+    details = {"name": body.name, "permissions": list(new.permissions)}
+    entry = services.journal.entry(request, "token.create", "token", new.id, details)
+    row = await services.database.write(_create, new, entry)
+    return TokenCreated(**_fields(row), token=token)
+
+
+@router.get("", name="token.list", responses=answers())
+async def list_tokens(services: ServicesDep, page: Page = 1, per_page: PerPage = 20) -> Listing[TokenAnswer]:
+    """List the tokens, newest first, revoked ones too."""
+    rows, total = await services.database.read(tokens.list_tokens, page=page, per_page=per_page)
+    return Listing(
+        data=[TokenAnswer(**_fields(row)) for row in rows], meta=Meta(total=total, page=page, per_page=per_page)
+    )
+
+
+@router.delete("/{token_id}", name="token.revoke", status_code=204, responses=answers(404))
+async def revoke_token(request: Request, services: ServicesDep, token_id: TokenId) -> Response:
+    """Revoke a token, at once; another process of the API may honour it for one second more."""
+    entry = services.journal.entry(request, "token.revoke", "token", token_id)
+    try:
+        await services.database.write(_revoke, token_id, entry)
+    except NoSuchRow as error:
+        raise NotFound(f"There is no token {token_id}, or it is revoked already.") from error
+    services.tokens.forget(token_id)
+    return Response(status_code=204)
+
+
+def _create(connection: Connection, new: NewToken, entry: NewAudit) -> TokenRow:
+    row = tokens.create(connection, new)
+    audit.append(connection, entry)
+    return row
+
+
+def _revoke(connection: Connection, token_id: str, entry: NewAudit) -> None:
+    tokens.revoke(connection, token_id, now_ms())
+    audit.append(connection, entry)
+
+
+def _fields(row: TokenRow) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "name": row.name,
+        "permissions": list(row.permissions),
+        "created_at": iso(row.created_at),
+        "created_by": row.created_by,
+        "expires_at": iso(row.expires_at),
+        "revoked_at": iso(row.revoked_at),
+    }

@@ -1,0 +1,86 @@
+"""The application on a real SQLite database, spoken to over ASGI; Temporal is not needed here and not reachable."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from fastapi import FastAPI
+from pydantic import SecretStr
+
+from api.app import create_app
+from settings import Settings
+
+ADMIN_TOKEN = "an-admin-token-for-tests"
+ADMIN = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
+
+Minter = Callable[..., Awaitable[dict[str, str]]]
+MakeApi = Callable[..., Awaitable[httpx2.AsyncClient]]
+
+
+@pytest.fixture
+async def make_api(tmp_path: Path) -> AsyncIterator[MakeApi]:
+    """Starts applications on one database; ``changes`` are settings that differ."""
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def make(**changes: Any) -> httpx2.AsyncClient:
+            values: dict[str, Any] = {
+                "data_dir": tmp_path,
+                "database_url": None,
+                "admin_token": SecretStr(ADMIN_TOKEN),
+                "temporal_address": "127.0.0.1:1",
+                **changes,
+            }
+            app = create_app(Settings(**values))
+            await stack.enter_async_context(app.router.lifespan_context(app))
+            return await stack.enter_async_context(_client_of(app))
+
+        yield make
+
+
+def _client_of(app: FastAPI) -> httpx2.AsyncClient:
+    """A client of ``app``, without a token."""
+    transport = httpx2.ASGITransport(app=app, client=("192.0.2.7", 1234))
+    return httpx2.AsyncClient(transport=transport, base_url="http://testserver")
+
+
+@pytest.fixture
+async def anonymous(make_api: MakeApi) -> httpx2.AsyncClient:
+    """A client without a token."""
+    return await make_api()
+
+
+@pytest.fixture
+async def api(anonymous: httpx2.AsyncClient) -> httpx2.AsyncClient:
+    """A client with the admin token."""
+    anonymous.headers.update(ADMIN)
+    return anonymous
+
+
+@pytest.fixture
+def mint(anonymous: httpx2.AsyncClient) -> Minter:
+    """Makes a token with the given permissions; answers with the headers that carry it."""
+
+    async def make(*permissions: str) -> dict[str, str]:
+        body = {"name": "test", "permissions": list(permissions)}
+        answer = await anonymous.post("/api/tokens", json=body, headers=ADMIN)
+        assert answer.status_code == 201, answer.text
+        return {"Authorization": f"Bearer {answer.json()['token']}"}
+
+    return make
+
+
+@pytest.fixture
+def definition() -> Callable[..., dict[str, Any]]:
+    """Makes the definition of a playbook with one step, which says what it was given."""
+
+    def make(name: str = "Greet", **changes: Any) -> dict[str, Any]:
+        steps = [{"name": "Say it", "action_ref": "core.echo", "parameters": {"text": "{{ parameters.text }}"}}]
+        schema = {"type": "object", "properties": {"text": {"type": "string", "default": "hello"}}}
+        return {"name": name, "parameters": schema, "steps": steps, **changes}
+
+    return make

@@ -1,0 +1,233 @@
+"""One whole installation on one data folder: Temporal, worker and API, started together and stopped in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cli.http_probe import until_ok
+from cli.supervisor import Part, StartError, Supervisor
+from engine.embedded import EmbeddedOptions, FolderLock, check_version, command
+
+LOOPBACK = "127.0.0.1"
+READY_SECONDS = 60.0
+STATE_FILE = "run.json"
+TOKEN_FILE = "admin-token"
+STOP_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What to run and where; a port of 0 is chosen, ``ui_port`` None leaves Temporal's Web UI out.
+
+    ``extra`` are environment variables for worker and API; ``log_dir`` takes their output.
+    """
+
+    data_dir: Path
+    host: str = LOOPBACK
+    port: int = 8080
+    temporal_port: int = 7233
+    ui_port: int | None = None
+    log_dir: Path | None = None
+    log_level: str = "warn"
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+
+class Installation:
+    """A running installation: ``async with Installation(options) as installation``.
+
+    Raises ``StartError`` or ``engine.embedded.EmbeddedError`` when it cannot start.  ``only_temporal`` leaves out
+    worker, API and database.
+    """
+
+    def __init__(self, options: Options, *, only_temporal: bool = False) -> None:
+        self.options = options
+        self.only_temporal = only_temporal
+        self.data_dir = options.data_dir.absolute()
+        self.hurry = asyncio.Event()
+        self._lock: FolderLock | None = None
+        self.supervisor: Supervisor | None = None
+        self.token = ""
+
+    @property
+    def reach(self) -> str:
+        """Address at which this machine reaches the API."""
+        return LOOPBACK if self.options.host in ("", "0.0.0.0", "::") else self.options.host
+
+    @property
+    def url(self) -> str:
+        """Base URL of the API, as this machine reaches it."""
+        return f"http://{f'[{self.reach}]' if ':' in self.reach else self.reach}:{self.port}"
+
+    @property
+    def ui_url(self) -> str | None:
+        """Base URL of Temporal's Web UI."""
+        return f"http://{LOOPBACK}:{self.ui_port}" if self.ui_port else None
+
+    def sentence(self) -> str:
+        """One line for people: it is ready, and where what is."""
+        ui = f", Temporal Web UI {self.ui_url}" if self.ui_url else ""
+        if self.only_temporal:
+            return f"Temporal is ready: {LOOPBACK}:{self.temporal_port}{ui}"
+        given = "STANCHION_ADMIN_TOKEN" if os.environ.get("STANCHION_ADMIN_TOKEN") else self.data_dir / TOKEN_FILE
+        return f"Stanchion is ready: {self.url} (try it at {self.url}/docs){ui}, admin token in {given}"
+
+    async def start(self) -> None:
+        """Starts everything and returns when it serves."""
+        self.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._lock = FolderLock(self.data_dir)
+        try:
+            check_version(self.data_dir)
+            self._choose_ports()
+            self.token = admin_token(self.data_dir)
+            supervisor = self.supervisor = self._supervisor(self._lock)
+            await supervisor.start()
+            await self._until_ready(supervisor)
+            supervisor.ready()
+        except BaseException:
+            self.hurry.set()
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """Stops API, worker and Temporal, in this order; at once when ``hurry`` is set."""
+        if self.supervisor is not None:
+            await self.supervisor.stop(self.hurry)
+            self.supervisor = None
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    async def __aenter__(self) -> Installation:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    def _choose_ports(self) -> None:
+        options = self.options
+        with contextlib.ExitStack() as held:
+            self.temporal_port = claim(held, LOOPBACK, options.temporal_port, "--temporal-port")
+            self.ui_port = None if options.ui_port is None else claim(held, LOOPBACK, options.ui_port, "--ui-port")
+            self.port = 0 if self.only_temporal else claim(held, options.host, options.port, "--port")
+
+    def _supervisor(self, lock: FolderLock) -> Supervisor:
+        temporal = EmbeddedOptions(self.data_dir, self.temporal_port, self.ui_port, log_level=self.options.log_level)
+        environment = self._environment()
+        parts = [Part("temporal", command(temporal), environment, STOP_SECONDS, (lock.descriptor,))]
+        if not self.only_temporal:
+            drain = float(environment.get("STANCHION_DRAIN_SECONDS", "30"))
+            parts.append(Part("worker", module("worker"), environment, drain + STOP_SECONDS))
+            parts.append(Part("api", module("cli.serve"), environment, STOP_SECONDS))
+        facts: dict[str, object] = {"temporal": temporal.address, "temporal_ui": self.ui_url}
+        if not self.only_temporal:
+            facts["url"] = self.url
+        return Supervisor(parts, self.options.log_dir, self.data_dir / STATE_FILE, facts)
+
+    def _environment(self) -> dict[str, str]:
+        # Temporal's own variables would send API and worker, but not the server, to another place.
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("TEMPORAL_")}
+        ours = {
+            "STANCHION_DATA_DIR": str(self.data_dir),
+            "STANCHION_HOST": self.options.host,
+            "STANCHION_PORT": str(self.port),
+            "STANCHION_TEMPORAL_ADDRESS": f"{LOOPBACK}:{self.temporal_port}",
+            "STANCHION_TEMPORAL_NAMESPACE": "default",
+            "STANCHION_ADMIN_TOKEN": self.token,
+        }
+        if self.ui_url and "STANCHION_TEMPORAL_UI_URL" not in kept:
+            ours["STANCHION_TEMPORAL_UI_URL"] = self.ui_url
+        return kept | ours | dict(self.options.extra)
+
+    async def _until_ready(self, supervisor: Supervisor) -> None:
+        waiting = asyncio.ensure_future(self._prepared_and_serving(supervisor))
+        failing = asyncio.ensure_future(supervisor.failure())
+        try:
+            await asyncio.wait({waiting, failing}, timeout=READY_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            if failing.done():
+                raise StartError(f"Stanchion cannot start: {failing.result()}.{self._where_to_look()}")
+            if not waiting.done():
+                raise StartError(f"Stanchion was not ready within {READY_SECONDS:g} s.{self._where_to_look()}")
+            waiting.result()
+        finally:
+            waiting.cancel()
+            failing.cancel()
+
+    async def _prepared_and_serving(self, supervisor: Supervisor) -> None:
+        wanted = ["temporal"] if self.only_temporal else ["database", "temporal"]
+        code = await supervisor.once(Part("prepare", module("cli.prepare", *wanted), self._environment()))
+        if code != 0:
+            raise StartError(f"The database or Temporal could not be prepared.{self._where_to_look()}")
+        if not self.only_temporal:
+            await until_ok(self.reach, self.port, "/readyz")
+
+    def _where_to_look(self) -> str:
+        return f" See the logs in {self.options.log_dir}." if self.options.log_dir else ""
+
+
+def module(name: str, *arguments: str) -> list[str]:
+    """The command line of a module of ours; ``-P``: a folder that we are started in must not stand in for one."""
+    return [sys.executable, "-P", "-m", name, *arguments]
+
+
+def claim(held: contextlib.ExitStack, host: str, port: int, option: str) -> int:
+    """``port``, or a free one for 0, kept from others while ``held`` is open; raises ``StartError`` for a taken one."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    probe = held.enter_context(socket.socket(family))
+    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        probe.bind((host, port))
+    except OSError as fault:
+        raise StartError(f"Port {port} of {host} cannot be used ({fault.strerror}): give another {option}.") from fault
+    return int(probe.getsockname()[1])
+
+
+def admin_token(data_dir: Path) -> str:
+    """The token of ``STANCHION_ADMIN_TOKEN``, otherwise the one kept in the data folder, made at the first start."""
+    if given := os.environ.get("STANCHION_ADMIN_TOKEN"):
+        return given
+    path = data_dir / TOKEN_FILE
+    with contextlib.suppress(FileExistsError):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(f"stn_{secrets.token_urlsafe(32)}\n")
+    return path.read_text(encoding="ascii").strip()
+
+
+async def run(installation: Installation, when_ready: Callable[[Installation], Awaitable[int]]) -> int:
+    """Runs ``installation`` with ``when_ready`` in it; SIGTERM, SIGINT and SIGHUP end it, a second one at once.
+
+    Returns the exit code of ``when_ready``, or 0 after a signal.
+    """
+    stop = asyncio.Event()
+
+    def on_signal() -> None:
+        (installation.hurry if stop.is_set() else stop).set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        loop.add_signal_handler(number, on_signal)
+    work = asyncio.ensure_future(_run(installation, when_ready))
+    stopping = asyncio.ensure_future(stop.wait())
+    await asyncio.wait({work, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not work.done():
+        work.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await work
+        return 0
+    return work.result()
+
+
+async def _run(installation: Installation, when_ready: Callable[[Installation], Awaitable[int]]) -> int:
+    async with installation:
+        return await when_ready(installation)

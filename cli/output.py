@@ -1,0 +1,109 @@
+"""What the commands print: one JSON document for programs, tables and colours for people."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from cli.http import Api, ApiError
+
+COLOURS = {
+    "pending": "dim",
+    "running": "cyan",
+    "completed": "green",
+    "failed": "bold red",
+    "skipped": "yellow",
+    "cancelled": "magenta",
+}
+_WIDTH_OF_A_FILE = 200
+
+
+@contextmanager
+def session(url: str, token: str | None, as_json: bool) -> Iterator[Api]:
+    """The API for one command; an error of it is told and ends the command with exit code 1."""
+    from cli.http import Api, ApiError
+
+    try:
+        with Api(url, token) as api:
+            yield api
+    except ApiError as fault:
+        tell_error(fault, as_json)
+        raise typer.Exit(1) from fault
+
+
+def tell_error(fault: ApiError, as_json: bool) -> None:
+    """The API's error: its document on stdout with ``--json``, otherwise sentences on stderr."""
+    if as_json:
+        emit(fault.document)
+        return
+    complain(str(fault))
+    for detail in fault.details:
+        complain("  " + place_of(detail) + str(detail.get("message", "")))
+
+
+def place_of(detail: dict[str, Any]) -> str:
+    """Where a fault is: line and column where they are known, and the JSON Pointer."""
+    line = f"line {detail['line']}, column {detail.get('column', 1)}: " if detail.get("line") else ""
+    return f"{line}{detail['path']}: " if detail.get("path") else line
+
+
+def emit(document: Any) -> None:
+    """One JSON document on stdout."""
+    print(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def say(text: str) -> None:
+    """One line for people on stdout."""
+    print(clean(text), flush=True)
+
+
+def complain(text: str) -> None:
+    """One line for people on stderr."""
+    print(clean(text), file=sys.stderr, flush=True)
+
+
+def clean(value: Any) -> str:
+    """``value`` as text that cannot move the cursor or colour the terminal: what it holds came from outside."""
+    text = "" if value is None else str(value)
+    return "".join(
+        character if character.isprintable() or character in "\n\t" else f"\\x{ord(character):02x}"
+        for character in text
+    )
+
+
+def console() -> Console:
+    """A rich console on stdout; wide when it is not a terminal, so that no column is cut."""
+    from rich.console import Console
+
+    return Console() if sys.stdout.isatty() else Console(width=_WIDTH_OF_A_FILE)
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
+    """A plain table; cells that name a state are in its colour."""
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        made.add_column(column, overflow="fold")
+    for row in rows:
+        cells = [clean(cell) for cell in row]
+        made.add_row(*[Text(cell, style=COLOURS.get(cell, "")) for cell in cells])
+    return made
+
+
+def show(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Prints a table, or a line that says there is nothing."""
+    if rows:
+        console().print(table(columns, rows))
+    else:
+        say("Nothing found.")

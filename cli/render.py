@@ -1,0 +1,113 @@
+"""An execution for people: its steps as a table, live on a terminal, line by line in a file."""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from collections.abc import Iterable
+from typing import Any
+
+from cli.output import COLOURS, clean, console, say, table
+
+COLUMNS = ("#", "step", "action", "status", "ms", "")
+
+
+def headline(execution: dict[str, Any]) -> str:
+    """One line on the whole: what, how and in which state."""
+    kind = "dry run" if execution.get("dry_run") else "run"
+    error = execution.get("error") or {}
+    why = f": {error.get('code')}: {error.get('message')}" if error else ""
+    return f"{execution['execution_id']}  {kind}  {execution['status']}{why}"
+
+
+def remark(step: dict[str, Any]) -> str:
+    """What there is to say of a step besides its state: its error, why it was skipped, what it waits for."""
+    parts = []
+    if error := step.get("error"):
+        parts.append(f"{error.get('code')}: {error.get('message')}")
+    if step.get("reason"):
+        parts.append(str(step["reason"]))
+    if waiting := step.get("waiting_for"):
+        parts.append(f"waits for {_waiting(waiting)}")
+    if (step.get("attempt") or 0) > 1:
+        parts.append(f"attempt {step['attempt']}")
+    return "; ".join(parts)
+
+
+def _waiting(waiting: Any) -> str:
+    if not isinstance(waiting, dict):
+        return str(waiting)
+    until = f" until {waiting['until']}" if waiting.get("until") else ""
+    return f"{waiting.get('kind')}{until}"
+
+
+def step_row(step: dict[str, Any]) -> list[Any]:
+    """The cells of a step under ``COLUMNS``."""
+    return [
+        step["index"] + 1,
+        step["name"],
+        step.get("action"),
+        step["status"],
+        step.get("duration_ms"),
+        remark(step),
+    ]
+
+
+def print_execution(execution: dict[str, Any]) -> None:
+    """Prints the whole, and its steps with what went in and out where the answer has it."""
+    say(headline(execution))
+    console().print(table(COLUMNS, [step_row(step) for step in execution["steps"]]))
+    for step in execution["steps"]:
+        for side in ("input", "output"):
+            if step.get(side) is not None:
+                say(f"{step['index'] + 1} {step['name']}, {side}: {step[side]}")
+
+
+def watch(snapshots: Iterable[dict[str, Any]], quiet: bool = False) -> dict[str, Any]:
+    """Shows each of ``snapshots`` as it comes and returns the last; nothing is shown when ``quiet``."""
+    if quiet:
+        return deque(snapshots, maxlen=1)[0]
+    return _watch_live(snapshots) if sys.stdout.isatty() else _watch_lines(snapshots)
+
+
+def _watch_live(snapshots: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    from rich.console import Group
+    from rich.live import Live
+    from rich.text import Text
+
+    last: dict[str, Any] = {}
+    with Live(console=console(), refresh_per_second=10) as live:
+        for last in snapshots:
+            title = Text(clean(headline(last)), style=COLOURS.get(last["status"], ""))
+            live.update(Group(title, table(COLUMNS, [step_row(step) for step in last["steps"]])))
+    return last
+
+
+def _watch_lines(snapshots: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    printer = StepLines()
+    last: dict[str, Any] = {}
+    for last in snapshots:
+        printer.update(last)
+    say(headline(last))
+    return last
+
+
+class StepLines:
+    """Prints a line for each step whose state has changed since the last snapshot."""
+
+    def __init__(self) -> None:
+        self._seen: dict[int, tuple[str, str]] = {}
+
+    def update(self, execution: dict[str, Any]) -> None:
+        """Prints what is new in ``execution``."""
+        for step in execution["steps"]:
+            now = (step["status"], remark(step))
+            if now != self._seen.get(step["index"], ("pending", "")):
+                self._seen[step["index"]] = now
+                say(line_of(step))
+
+
+def line_of(step: dict[str, Any]) -> str:
+    """One line on a step."""
+    took = "" if step.get("duration_ms") is None else f"{step['duration_ms']} ms"
+    return f"  {step['index'] + 1:>3}  {step['name']:<32}  {step['status']:<9}  {took:>8}  {remark(step)}".rstrip()

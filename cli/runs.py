@@ -1,0 +1,129 @@
+"""Commands on runs: start one, look at it, wait for it, stop it, hold it against another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import typer
+
+from cli.options import DEFAULT_URL, AsJson, Token, Url
+from cli.output import emit, say, session
+
+Execution = Annotated[str, typer.Argument(metavar="EXECUTION", help="Id of the execution.")]
+Pairs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--parameter", "-p", metavar="NAME=VALUE", help="A parameter; JSON if it parses, @FILE for a file's content."
+    ),
+]
+
+
+def execution_path(execution_id: str, tail: str = "") -> str:
+    """The path of an execution in the API."""
+    return f"/api/playbooks/executions/{quote(execution_id, safe='')}{tail}"
+
+
+def run(
+    playbook: Annotated[str, typer.Argument(help="Id or slug of the playbook.")],
+    asset: Annotated[str, typer.Argument(help="Id or name of the asset.")],
+    parameters: Pairs = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Rehearse: nothing is changed.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Show each step; exit code 1 if it fails.")] = False,
+    idempotency_key: Annotated[str | None, typer.Option(help="The same key starts the same run once.")] = None,
+    url: Url = DEFAULT_URL,
+    token: Token = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run a playbook on an asset."""
+    from cli.assets import asset_id
+    from cli.values import ArgumentError, parse_pairs
+
+    try:
+        values = parse_pairs(parameters or [])
+    except ArgumentError as fault:
+        raise typer.BadParameter(str(fault), param_hint="--parameter") from fault
+    with session(url, token, as_json) as api:
+        body = {"target_asset_id": asset_id(api, asset), "parameters": values, "dry_run": dry_run}
+        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else None
+        started = api.post(f"/api/playbooks/{quote(playbook, safe='')}/run", body, headers=headers)
+        if watch:
+            _watch(api, started["execution_id"], as_json)
+        elif as_json:
+            emit(started)
+        else:
+            say(started["execution_id"])
+
+
+def status(
+    execution: Execution,
+    io: Annotated[bool, typer.Option("--io", help="With each step's input and output.")] = False,
+    url: Url = DEFAULT_URL,
+    token: Token = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show an execution and its steps."""
+    with session(url, token, as_json) as api:
+        found = api.get(execution_path(execution), {"include": "io" if io else None})
+    _show(found, as_json)
+
+
+def watch(execution: Execution, url: Url = DEFAULT_URL, token: Token = None, as_json: AsJson = False) -> None:
+    """Follow an execution to its end; exit code 1 unless it completes."""
+    with session(url, token, as_json) as api:
+        _watch(api, execution, as_json)
+
+
+def cancel(
+    execution: Execution,
+    reason: Annotated[str | None, typer.Option(help="Why; kept with the execution.")] = None,
+    url: Url = DEFAULT_URL,
+    token: Token = None,
+    as_json: AsJson = False,
+) -> None:
+    """Cancel a running execution; what is completed is not rolled back."""
+    with session(url, token, as_json) as api:
+        found = api.post(execution_path(execution, "/cancel"), {"reason": reason} if reason else None)
+    _show(found, as_json)
+
+
+def compare(
+    execution: Execution,
+    other: Annotated[str, typer.Argument(metavar="OTHER", help="Id of the execution to hold it against.")],
+    url: Url = DEFAULT_URL,
+    token: Token = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare two executions step by step: a rehearsal with the live run."""
+    from cli.comparison import print_comparison
+
+    with session(url, token, as_json) as api:
+        found = api.get(execution_path(execution, f"/compare/{quote(other, safe='')}"))
+    if as_json:
+        emit(found)
+    else:
+        print_comparison(found)
+
+
+def _watch(api: Any, execution_id: str, as_json: bool) -> None:
+    from cli.render import watch as show_changes
+    from cli.stream import follow
+
+    last = show_changes(follow(api, quote(execution_id, safe="")), quiet=as_json)
+    if as_json:
+        emit(last)
+    if last["status"] != "completed":
+        raise typer.Exit(1)
+
+
+def _show(found: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        emit(found)
+    else:
+        from cli.render import print_execution
+
+        print_execution(found)
+
+
+COMMANDS: tuple[Callable[..., None], ...] = (run, status, watch, cancel, compare)

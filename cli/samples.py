@@ -1,0 +1,51 @@
+"""The shipped playbooks and a few assets to try them on, loaded over HTTP; loading them twice changes nothing."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from cli.http import Api, ApiError
+from cli.playbooks import store
+
+GUIDE_ASSET = "a1b2c3d4-e5f6-7890-abcd-ef1234567890"
+"""The asset of the guide's own examples."""
+
+ASSETS: list[dict[str, Any]] = [
+    {
+        "id": GUIDE_ASSET,
+        "name": "web-01",
+        "type": "host",
+        "hostname": "web-01.example.com",
+        "ip": "192.0.2.10",
+        "tags": {"env": "prod", "owner": "web"},
+        "attributes": {"os": "debian-13", "package": "openssl"},
+    },
+    {
+        "id": "b7a1f5b2-3c58-4f0e-9a55-0d6b1f2c9e01",
+        "name": "shop",
+        "type": "website",
+        "hostname": "shop.example.com",
+        "url": "https://shop.example.com",
+        "tags": {"env": "staging", "owner": "shop"},
+    },
+]
+
+
+def library() -> list[Path]:
+    """The shipped definitions, in the order of their names."""
+    return sorted(Path(str(resources.files("playbooks.library"))).glob("*.yaml"))
+
+
+def load(url: str, token: str) -> None:
+    """Stores what is missing; raises ``ApiError``."""
+    with Api(url, token) as api:
+        for file in library():
+            store(api, file, replace=False)
+        for asset in ASSETS:
+            try:
+                api.post("/api/assets", asset)
+            except ApiError as fault:
+                if fault.status != 409:
+                    raise

@@ -1,0 +1,65 @@
+"""``stanchion token``: who may use the API, and for what."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from urllib.parse import quote
+
+import typer
+
+from cli.options import DEFAULT_URL, AsJson, Token, Url
+from cli.output import emit, say, session, show
+
+app = typer.Typer(help="Create, list and revoke tokens.", no_args_is_help=True)
+
+
+@app.command("create")
+def create(
+    name: Annotated[str, typer.Argument(help="Who or what it is for.")],
+    permission: Annotated[
+        list[str], typer.Option("--permission", help="playbook:read, playbook:execute … (repeat it).")
+    ],
+    expires_at: Annotated[str | None, typer.Option(help="RFC 3339, such as 2027-01-01T00:00:00Z.")] = None,
+    url: Url = DEFAULT_URL,
+    token: Token = None,
+    as_json: AsJson = False,
+) -> None:
+    """Create a token; it is shown this once."""
+    body = {"name": name, "permissions": permission} | ({"expires_at": expires_at} if expires_at else {})
+    with session(url, token, as_json) as api:
+        made = api.post("/api/tokens", body)
+    if as_json:
+        emit(made)
+    else:
+        say(made["token"])
+
+
+@app.command("list")
+def list_tokens(url: Url = DEFAULT_URL, token: Token = None, as_json: AsJson = False) -> None:
+    """List tokens, without what they are."""
+    with session(url, token, as_json) as api:
+        found = api.get("/api/tokens")
+    if as_json:
+        emit(found)
+        return
+    fields = ("id", "name", "created_at", "expires_at", "revoked_at", "permissions")
+    rows = [
+        [{**one, "permissions": ", ".join(one["permissions"])}.get(field) for field in fields] for one in found["data"]
+    ]
+    show(fields, rows)
+
+
+@app.command("revoke")
+def revoke(
+    identity: Annotated[str, typer.Argument(metavar="ID", help="Id of the token.")],
+    url: Url = DEFAULT_URL,
+    token: Token = None,
+    as_json: AsJson = False,
+) -> None:
+    """Revoke a token at once."""
+    with session(url, token, as_json) as api:
+        api.delete(f"/api/tokens/{quote(identity, safe='')}")
+    if as_json:
+        emit({"id": identity, "revoked": True})
+    else:
+        say(f"{identity} is revoked.")

@@ -3,42 +3,52 @@
 from __future__ import annotations
 
 import base64
-import json
+import html
 import logging
+import re
+import string
 import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
-from urllib.parse import quote, quote_plus
 
 from playbooks.record import Json
 
 MASK = "***"
 SHORTEST_FORM = 4
 SHORTEST_LINE = 8
+UNRESERVED = frozenset(string.ascii_letters + string.digits + "-._~")
+"""Characters that nothing escapes (RFC 3986, section 2.3)."""
+
+JSON_ESCAPES = {'"': r"\"", "\\": r"\\", "/": r"\/", "\b": r"\b", "\f": r"\f", "\n": r"\n", "\r": r"\r", "\t": r"\t"}
 
 
 class Scrubber:
-    """Replaces secret values by ``***``, also where they stand in base64, URL-encoded, JSON-escaped or in hex."""
+    """Replaces secret values by ``***``, also where they stand URL-encoded, JSON- or HTML-escaped, in base64 or hex."""
 
     def __init__(self, values: Iterable[str] = ()) -> None:
-        forms = {form for value in values for form in _forms(value)}
-        # Longest first: a shorter form may be part of a longer one, and would leave its rest behind.
-        self._forms = sorted(forms, key=lambda form: (-len(form), form))
+        # Longest first: a shorter value may be part of a longer one, and would leave its rest behind.
+        self._values = sorted({value for value in values if value}, key=lambda value: (-len(value), value))
+        parts = dict.fromkeys(part for value in self._values for part in _parts(value))
+        self._written = re.compile("|".join(_written(part) for part in parts))
+        encoded = {form for part in parts for form in _encodings(part) if len(form) >= SHORTEST_FORM}
+        self._encoded = sorted(encoded, key=lambda form: (-len(form), form))
 
     def __bool__(self) -> bool:
-        return bool(self._forms)
+        return bool(self._values)
 
     def text(self, text: str) -> str:
         """``text`` without secret values."""
-        for form in self._forms:
+        if not self._values:
+            return text
+        for form in self._encoded:
             text = text.replace(form, MASK)
-        return text
+        return self._written.sub(MASK, text)
 
     def value(self, value: Json) -> Json:
         """A JSON value without secret values, in keys and numbers too."""
-        if not self._forms:
+        if not self._values:
             return value
         if isinstance(value, str):
             return self.text(value)
@@ -46,7 +56,7 @@ class Scrubber:
             return {self.text(key): self.value(item) for key, item in value.items()}
         if isinstance(value, list):
             return [self.value(item) for item in value]
-        if isinstance(value, int | float) and not isinstance(value, bool) and str(value) in self._forms:
+        if isinstance(value, int | float) and not isinstance(value, bool) and str(value) in self._values:
             return MASK
         return value
 
@@ -55,24 +65,33 @@ class Scrubber:
         return self.text("".join(traceback.format_exception(error)))
 
 
-def _forms(secret: str) -> Iterator[str]:
-    if not secret:
-        return
-    yield secret
-    # A program that quotes one line of a key would otherwise show it.
-    lines = [line for line in secret.splitlines() if len(line) >= SHORTEST_LINE]
-    for part in dict.fromkeys([secret, *lines]):
-        yield from (form for form in _encodings(part) if len(form) >= SHORTEST_FORM)
+def _parts(secret: str) -> list[str]:
+    """The secret, and its lines: a program that quotes one line of a key would otherwise show it."""
+    return [secret, *(line for line in secret.splitlines() if len(line) >= SHORTEST_LINE)]
+
+
+def _written(part: str) -> str:
+    """A pattern of ``part`` with any of its characters escaped: no two programs agree on which ones have to be."""
+    return "".join(
+        re.escape(character) if character in UNRESERVED else f"(?:{'|'.join(_ways(character))})" for character in part
+    )
+
+
+def _ways(character: str) -> Iterator[str]:
+    yield re.escape(character)
+    yield "(?i:" + "".join(f"%{byte:02x}" for byte in character.encode("utf-8", "surrogatepass")) + ")"
+    units = character.encode("utf-16-be", "surrogatepass")
+    yield "(?i:" + "".join(rf"\\u{units[i]:02x}{units[i + 1]:02x}" for i in range(0, len(units), 2)) + ")"
+    if character in JSON_ESCAPES:
+        yield re.escape(JSON_ESCAPES[character])
+    if (escaped := html.escape(character)) != character:
+        yield re.escape(escaped)
+    if character == " ":
+        yield r"\+"
 
 
 def _encodings(part: str) -> Iterator[str]:
     raw = part.encode("utf-8", "surrogatepass")
-    yield part
-    yield quote(part, safe="", errors="replace")
-    yield quote(part, errors="replace")
-    yield quote_plus(part, errors="replace")
-    yield json.dumps(part)[1:-1]
-    yield json.dumps(part, ensure_ascii=False)[1:-1]
     yield raw.hex()
     yield raw.hex().upper()
     for offset in range(3):

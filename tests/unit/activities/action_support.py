@@ -1,0 +1,124 @@
+"""What the actions' tests share: a small HTTP server, contexts, and the activity in Temporal's test environment."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import ssl
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from temporalio.common import RawValue
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.testing import ActivityEnvironment
+
+from activities.action import ActionContext
+from activities.catalogue import ActionCatalogue, load_catalogue
+from activities.egress import EgressPolicy
+from activities.execute import ActionRunner
+from activities.secrets import EnvironmentSecrets
+from playbooks.contract import ActionCall, ActionResult
+
+
+@dataclass
+class Received:
+    """One request, as it came over the wire."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+
+Handler = Callable[[Received], Awaitable[bytes]]
+
+
+@dataclass
+class LocalServer:
+    """A small HTTP/1.1 server; ``answers`` maps a path to the whole answer, or to what makes one."""
+
+    port: int = 0
+    received: list[Received] = field(default_factory=list)
+    answers: dict[str, bytes | Handler] = field(default_factory=dict)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+            method, target, _ = head[0].split(" ")
+            headers = {
+                name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:] if line)
+            }
+            body = await reader.readexactly(int(headers.get("content-length", 0)))
+            request = Received(method, target, headers, body)
+            self.received.append(request)
+            found = self.answers.get(target.partition("?")[0], http_answer(404, b"nothing here"))
+            writer.write(found if isinstance(found, bytes) else await found(request))
+            await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError, ssl.SSLError):
+            pass
+        finally:
+            writer.close()
+
+
+def http_answer(status: int, body: bytes = b"", **headers: str) -> bytes:
+    """A whole answer; ``content_type="…"`` becomes ``content-type``."""
+    lines = [f"HTTP/1.1 {status} Said So", f"content-length: {len(body)}", "connection: close"]
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+@dataclass
+class Certificate:
+    """A self-signed certificate of ``localhost`` and 127.0.0.1."""
+
+    file: Path
+    server_context: ssl.SSLContext
+
+
+def make_context(**changes: Any) -> ActionContext:
+    """A context in which loopback may be reached, with ``changes``."""
+    given: dict[str, Any] = {"egress": EgressPolicy.parse("127.0.0.0/8, ::1"), **changes}
+    return ActionContext(execution_id="exec-1", playbook_id="pb-1", asset_id="asset-1", step_id="act-001", **given)
+
+
+@dataclass
+class Stage:
+    """The activity of a worker, in Temporal's own environment for tests."""
+
+    runner: ActionRunner
+    environment: ActivityEnvironment
+
+    async def perform(self, action: str, parameters: Any = None, *, local: bool = False, **call: Any) -> ActionResult:
+        """What the activity answers to a call of ``action``."""
+        self.environment.info = dataclasses.replace(self.environment.info, activity_type=action, is_local=local)
+        request = ActionCall(
+            execution_id="exec-1",
+            playbook_id="pb-1",
+            asset_id="asset-1",
+            step_id="act-001",
+            attempt=call.pop("attempt", 1),
+            parameters={} if parameters is None else parameters,
+            **call,
+        )
+        payload = pydantic_data_converter.payload_converter.to_payload(request)
+        return await self.environment.run(self.runner.execute, [RawValue(payload)])
+
+
+def make_stage(
+    catalogue: ActionCatalogue | None = None, environment: dict[str, str] | None = None, egress_allow: str = "127.0.0.1"
+) -> Stage:
+    """A stage with the shipped actions, or with ``catalogue``."""
+    runner = ActionRunner(
+        load_catalogue() if catalogue is None else catalogue,
+        egress_allow=egress_allow,
+        secrets=EnvironmentSecrets(environment or {}),
+    )
+    temporal = ActivityEnvironment()
+    temporal.payload_converter = pydantic_data_converter.payload_converter
+    return Stage(runner, temporal)

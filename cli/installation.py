@@ -28,7 +28,8 @@ STOP_SECONDS = 10.0
 class Options:
     """What to run and where; a port of 0 is chosen, ``ui_port`` None leaves Temporal's Web UI out.
 
-    ``extra`` are environment variables for worker and API; ``log_dir`` takes their output.
+    ``extra`` are environment variables for worker and API; ``log_dir`` takes their output.  ``isolated`` leaves out
+    the settings of the environment that we run in.
     """
 
     data_dir: Path
@@ -37,7 +38,8 @@ class Options:
     temporal_port: int = 7233
     ui_port: int | None = None
     log_dir: Path | None = None
-    log_level: str = "warn"
+    log_level: str = "error"
+    isolated: bool = False
     extra: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -56,6 +58,9 @@ class Installation:
         self._lock: FolderLock | None = None
         self.supervisor: Supervisor | None = None
         self.token = ""
+        # Temporal's own variables would send API and worker, but not the server, to another place.
+        left_out = ("TEMPORAL_", "STANCHION_") if options.isolated else ("TEMPORAL_",)
+        self._base = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
 
     @property
     def reach(self) -> str:
@@ -77,7 +82,7 @@ class Installation:
         ui = f", Temporal Web UI {self.ui_url}" if self.ui_url else ""
         if self.only_temporal:
             return f"Temporal is ready: {LOOPBACK}:{self.temporal_port}{ui}"
-        given = "STANCHION_ADMIN_TOKEN" if os.environ.get("STANCHION_ADMIN_TOKEN") else self.data_dir / TOKEN_FILE
+        given = "STANCHION_ADMIN_TOKEN" if "STANCHION_ADMIN_TOKEN" in self._base else self.data_dir / TOKEN_FILE
         return f"Stanchion is ready: {self.url} (try it at {self.url}/docs){ui}, admin token in {given}"
 
     async def start(self) -> None:
@@ -87,7 +92,8 @@ class Installation:
         try:
             check_version(self.data_dir)
             self._choose_ports()
-            self.token = admin_token(self.data_dir)
+            if not self.only_temporal:
+                self.token = self._base.get("STANCHION_ADMIN_TOKEN", "") or admin_token(self.data_dir)
             supervisor = self.supervisor = self._supervisor(self._lock)
             await supervisor.start()
             await self._until_ready(supervisor)
@@ -123,7 +129,7 @@ class Installation:
     def _supervisor(self, lock: FolderLock) -> Supervisor:
         temporal = EmbeddedOptions(self.data_dir, self.temporal_port, self.ui_port, log_level=self.options.log_level)
         environment = self._environment()
-        parts = [Part("temporal", command(temporal), environment, STOP_SECONDS, (lock.descriptor,))]
+        parts = [Part("temporal", command(temporal), environment, STOP_SECONDS, (lock.descriptor,), chatty=True)]
         if not self.only_temporal:
             drain = float(environment.get("STANCHION_DRAIN_SECONDS", "30"))
             parts.append(Part("worker", module("worker"), environment, drain + STOP_SECONDS))
@@ -134,8 +140,6 @@ class Installation:
         return Supervisor(parts, self.options.log_dir, self.data_dir / STATE_FILE, facts)
 
     def _environment(self) -> dict[str, str]:
-        # Temporal's own variables would send API and worker, but not the server, to another place.
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("TEMPORAL_")}
         ours = {
             "STANCHION_DATA_DIR": str(self.data_dir),
             "STANCHION_HOST": self.options.host,
@@ -144,9 +148,9 @@ class Installation:
             "STANCHION_TEMPORAL_NAMESPACE": "default",
             "STANCHION_ADMIN_TOKEN": self.token,
         }
-        if self.ui_url and "STANCHION_TEMPORAL_UI_URL" not in kept:
+        if self.ui_url and "STANCHION_TEMPORAL_UI_URL" not in self._base:
             ours["STANCHION_TEMPORAL_UI_URL"] = self.ui_url
-        return kept | ours | dict(self.options.extra)
+        return self._base | ours | dict(self.options.extra)
 
     async def _until_ready(self, supervisor: Supervisor) -> None:
         waiting = asyncio.ensure_future(self._prepared_and_serving(supervisor))
@@ -192,9 +196,7 @@ def claim(held: contextlib.ExitStack, host: str, port: int, option: str) -> int:
 
 
 def admin_token(data_dir: Path) -> str:
-    """The token of ``STANCHION_ADMIN_TOKEN``, otherwise the one kept in the data folder, made at the first start."""
-    if given := os.environ.get("STANCHION_ADMIN_TOKEN"):
-        return given
+    """The token with every permission that is kept in the data folder; made at the first start."""
     path = data_dir / TOKEN_FILE
     with contextlib.suppress(FileExistsError):
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

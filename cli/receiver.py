@@ -43,7 +43,12 @@ class Receiver:
     @property
     def url(self) -> str:
         """Base URL."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return f"http://{self.address}"
+
+    @property
+    def address(self) -> str:
+        """host:port."""
+        return f"127.0.0.1:{self._server.server_address[1]}"
 
     def received(self) -> list[Received]:
         """What came since the last ``clear``, in order."""

@@ -33,13 +33,17 @@ class StartError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One child process.  ``stop_seconds`` is what it may take to end by itself; ``inherit`` are descriptors."""
+    """One child process.  ``stop_seconds`` is what it may take to end by itself; ``inherit`` are descriptors.
+
+    ``chatty``: what it prints on stdout is of no use to anyone.
+    """
 
     name: str
     command: Sequence[str]
     environment: Mapping[str, str]
     stop_seconds: float = 10.0
     inherit: tuple[int, ...] = ()
+    chatty: bool = False
 
 
 @dataclass(slots=True)
@@ -155,7 +159,7 @@ class Supervisor:
                 *part.command,
                 env=dict(part.environment),
                 stdin=asyncio.subprocess.DEVNULL,
-                stdout=output,
+                stdout=asyncio.subprocess.DEVNULL if part.chatty else output,
                 stderr=output,
                 pass_fds=part.inherit,
                 process_group=0,

@@ -56,7 +56,7 @@ class EmbeddedOptions:
     port: int
     ui_port: int | None = None
     ip: str = "127.0.0.1"
-    log_level: str = "warn"
+    log_level: str = "error"
     namespace: str = "default"
 
     @property

@@ -19,39 +19,50 @@ ADMIN_TOKEN = "an-admin-token-for-tests"
 ADMIN = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
 
 Minter = Callable[..., Awaitable[dict[str, str]]]
-MakeApi = Callable[..., Awaitable[httpx2.AsyncClient]]
+
+
+class MakeApi:
+    """Starts applications on one database; the keywords are settings that differ from the usual."""
+
+    def __init__(self, folder: Path, stack: contextlib.AsyncExitStack) -> None:
+        self.folder = folder
+        self.stack = stack
+        self.apps: list[FastAPI] = []
+
+    async def __call__(self, **changes: Any) -> httpx2.AsyncClient:
+        """A client without a token, of an application that was just started."""
+        values: dict[str, Any] = {
+            "data_dir": self.folder,
+            "database_url": None,
+            "admin_token": SecretStr(ADMIN_TOKEN),
+            "temporal_address": "127.0.0.1:1",
+            **changes,
+        }
+        app = create_app(Settings(**values))
+        await self.stack.enter_async_context(app.router.lifespan_context(app))
+        self.apps.append(app)
+        transport = httpx2.ASGITransport(app=app, client=("192.0.2.7", 1234))
+        client = httpx2.AsyncClient(transport=transport, base_url="http://testserver")
+        return await self.stack.enter_async_context(client)
 
 
 @pytest.fixture
 async def make_api(tmp_path: Path) -> AsyncIterator[MakeApi]:
-    """Starts applications on one database; ``changes`` are settings that differ."""
+    """Starts applications that share a database."""
     async with contextlib.AsyncExitStack() as stack:
-
-        async def make(**changes: Any) -> httpx2.AsyncClient:
-            values: dict[str, Any] = {
-                "data_dir": tmp_path,
-                "database_url": None,
-                "admin_token": SecretStr(ADMIN_TOKEN),
-                "temporal_address": "127.0.0.1:1",
-                **changes,
-            }
-            app = create_app(Settings(**values))
-            await stack.enter_async_context(app.router.lifespan_context(app))
-            return await stack.enter_async_context(_client_of(app))
-
-        yield make
-
-
-def _client_of(app: FastAPI) -> httpx2.AsyncClient:
-    """A client of ``app``, without a token."""
-    transport = httpx2.ASGITransport(app=app, client=("192.0.2.7", 1234))
-    return httpx2.AsyncClient(transport=transport, base_url="http://testserver")
+        yield MakeApi(tmp_path, stack)
 
 
 @pytest.fixture
 async def anonymous(make_api: MakeApi) -> httpx2.AsyncClient:
     """A client without a token."""
     return await make_api()
+
+
+@pytest.fixture
+def app(make_api: MakeApi, anonymous: httpx2.AsyncClient) -> FastAPI:
+    """The application behind ``anonymous`` and ``api``."""
+    return make_api.apps[0]
 
 
 @pytest.fixture

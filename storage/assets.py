@@ -55,15 +55,15 @@ _LOCK = _GET.with_for_update()
 _DELETE = update(assets).where(_a.id == bindparam("key"), _kept).values(deleted_at=bindparam("at"))
 _DELETE_TAGS = delete_from(asset_tags).where(asset_tags.c.asset_id == bindparam("key"))
 _INSERT = {
-    "sqlite": sqlite.insert(assets).on_conflict_do_nothing(),
-    "postgresql": postgresql.insert(assets).on_conflict_do_nothing(),
+    "sqlite": sqlite.insert(assets).on_conflict_do_nothing().returning(assets.c.id),
+    "postgresql": postgresql.insert(assets).on_conflict_do_nothing().returning(assets.c.id),
 }
 
 
 def create(connection: Connection, new: NewAsset) -> AssetRow:
     """Store an asset.  Raises ``Taken("id")``, also for the id of a deleted one."""
     row = AssetRow(created_at=new.at, updated_at=new.at, **_given(new))
-    if connection.execute(_INSERT[connection.dialect.name], _values(row)).rowcount == 0:
+    if connection.execute(_INSERT[connection.dialect.name], _values(row)).first() is None:
         raise Taken("id")
     _add_tags(connection, row)
     return row

@@ -148,8 +148,8 @@ _OPEN = (
 _HAS_OPEN = select(_c.number).where(_c.closed_at.is_(None), _c.playbook_id == bindparam("for_playbook")).limit(1)
 # ON CONFLICT rather than a caught error: an error would end the whole transaction on Postgres.
 _INSERT_KEY = {
-    "sqlite": sqlite.insert(idempotency_keys).on_conflict_do_nothing(),
-    "postgresql": postgresql.insert(idempotency_keys).on_conflict_do_nothing(),
+    "sqlite": sqlite.insert(idempotency_keys).on_conflict_do_nothing().returning(idempotency_keys.c.key),
+    "postgresql": postgresql.insert(idempotency_keys).on_conflict_do_nothing().returning(idempotency_keys.c.key),
 }
 
 
@@ -237,7 +237,7 @@ def _claim(connection: Connection, idempotency: IdempotencyKey, new: NewExecutio
         "created_at": new.created_at,
     }
     named = {"for_principal": idempotency.principal, "for_key": idempotency.key}
-    while connection.execute(_INSERT_KEY[connection.dialect.name], values).rowcount == 0:
+    while connection.execute(_INSERT_KEY[connection.dialect.name], values).first() is None:
         # None here: the one that took it was discarded between the two statements.
         if (row := connection.execute(_GET_KEY, named).one_or_none()) is not None:
             return Repeated(row.execution_id, row.body_hash)

@@ -115,8 +115,8 @@ _COUNT_REVISIONS = select(func.count()).select_from(playbook_revisions).where(_r
 _DELETE = update(playbooks).where(_p.id == bindparam("key"), _kept).values(deleted_at=bindparam("at"))
 _DELETE_TAGS = delete_from(playbook_tags).where(playbook_tags.c.playbook_id == bindparam("key"))
 _INSERT = {
-    "sqlite": sqlite.insert(playbooks).on_conflict_do_nothing(),
-    "postgresql": postgresql.insert(playbooks).on_conflict_do_nothing(),
+    "sqlite": sqlite.insert(playbooks).on_conflict_do_nothing().returning(playbooks.c.id),
+    "postgresql": postgresql.insert(playbooks).on_conflict_do_nothing().returning(playbooks.c.id),
 }
 
 
@@ -126,7 +126,7 @@ def create(connection: Connection, new: NewPlaybook) -> PlaybookRow:
     Raises ``Taken("id")``, also for the id of a deleted playbook, and ``Taken("slug")``.
     """
     row = PlaybookRow(id=new.id, created_at=new.created_at, **_changing(new, 1))
-    if connection.execute(_INSERT[connection.dialect.name], _values(row)).rowcount == 0:
+    if connection.execute(_INSERT[connection.dialect.name], _values(row)).first() is None:
         raise Taken("id" if connection.execute(_BY_ID, {"key": new.id}).first() else "slug")
     _add_revision(connection, new.id, 1, new)
     return row

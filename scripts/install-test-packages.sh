@@ -1,0 +1,20 @@
+#!/bin/sh
+# Install the Debian packages that the tests need: a Postgres to run against, and bubblewrap for script.run.
+set -eu
+
+missing=""
+ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || missing="postgresql"
+command -v bwrap >/dev/null || missing="$missing bubblewrap"
+command -v setpriv >/dev/null || missing="$missing util-linux"
+[ -n "$missing" ] || exit 0
+
+as_root=""
+[ "$(id -u)" = 0 ] || as_root="sudo"
+export DEBIAN_FRONTEND=noninteractive
+$as_root apt-get update -q
+# Without this the package would create and start a server of its own.
+$as_root mkdir -p /etc/postgresql-common
+[ -e /etc/postgresql-common/createcluster.conf ] ||
+    echo "create_main_cluster = false" | $as_root tee /etc/postgresql-common/createcluster.conf >/dev/null
+# shellcheck disable=SC2086
+$as_root apt-get install -q -y --no-install-recommends $missing

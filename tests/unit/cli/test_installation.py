@@ -1,0 +1,52 @@
+"""Ports, tokens and environments of an installation, without starting it."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import stat
+from pathlib import Path
+
+import pytest
+
+from cli.installation import Installation, Options, admin_token, claim
+from cli.supervisor import StartError
+
+
+def test_admin_token_is_made_once(tmp_path: Path) -> None:
+    """A second start finds the token of the first."""
+    assert admin_token(tmp_path) == admin_token(tmp_path)
+
+
+def test_admin_token_is_for_its_owner_only(tmp_path: Path) -> None:
+    """Nobody else on the machine can read it."""
+    admin_token(tmp_path)
+    assert stat.S_IMODE((tmp_path / "admin-token").stat().st_mode) == 0o600
+
+
+def test_taken_port_names_the_option() -> None:
+    """A port that is in use is told before anything starts, with the option that changes it."""
+    with socket.socket() as taken, contextlib.ExitStack() as held:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(StartError, match=rf"Port {port} of 127\.0\.0\.1 .* give another --port"):
+            claim(held, "127.0.0.1", port, "--port")
+
+
+def test_chosen_ports_differ() -> None:
+    """Ports that are chosen together are all different."""
+    with contextlib.ExitStack() as held:
+        assert len({claim(held, "127.0.0.1", 0, "--port") for _ in range(50)}) == 50
+
+
+def test_variables_of_temporal_do_not_reach_the_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """TEMPORAL_ADDRESS of the shell would send API and worker to another server."""
+    monkeypatch.setenv("TEMPORAL_ADDRESS", "elsewhere:7233")
+    assert "TEMPORAL_ADDRESS" not in Installation(Options(tmp_path))._base
+
+
+def test_isolated_installation_ignores_the_settings_around_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The demo does not touch the database that the shell's settings name."""
+    monkeypatch.setenv("STANCHION_DATABASE_URL", "postgresql+psycopg://production")
+    assert "STANCHION_DATABASE_URL" not in Installation(Options(tmp_path, isolated=True))._base

@@ -12,6 +12,7 @@ from starlette.requests import Request
 
 from api.body import YAML_TYPES, Media, read_definition, workers
 from api.errors import BadRequest, Detail, from_faults
+from api.openapi import PLAYBOOK, REF
 from api.paths import RESERVED
 from api.services import services_of
 from api.times import now_ms
@@ -30,7 +31,7 @@ class Source:
 
 def definition_body() -> dict[str, Any]:
     """``openapi_extra`` of a route that takes a playbook."""
-    by_schema = {"schema": {"$ref": "#/components/schemas/PlaybookDefinition"}}
+    by_schema = {"schema": {"$ref": REF.format(model=PLAYBOOK)}}
     as_text = {"schema": {"type": "string", "description": "The same, as YAML."}}
     content = {"application/json": by_schema, **dict.fromkeys(YAML_TYPES, as_text)}
     return {"requestBody": {"required": True, "content": content}}

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from api.models import ErrorAnswer
+from playbooks.definition import playbook_schema
 from playbooks.record import Json
 
 REF: Final = "#/components/schemas/{model}"
@@ -34,6 +35,8 @@ MEANINGS: Final = {
 }
 EVERYWHERE: Final = (400, 401, 403, 429, 500, 503)
 """Codes that any ``/api`` route can answer with."""
+
+PLAYBOOK: Final = "PlaybookDefinition"
 
 _body_models: dict[str, type[BaseModel]] = {}
 
@@ -82,6 +85,7 @@ def build_openapi(app: FastAPI) -> dict[str, Any]:
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     _, bodies = models_json_schema([(model, "validation") for model in _body_models.values()], ref_template=REF)
     schemas.update(bodies.get("$defs", {}))
+    schemas.update(_definition_schemas())
     document["components"]["securitySchemes"] = {
         "bearer": {"type": "http", "scheme": "bearer", "description": "A token of this service."},
         "key": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "The same token."},
@@ -92,6 +96,41 @@ def build_openapi(app: FastAPI) -> dict[str, Any]:
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
     return document
+
+
+def _definition_schemas() -> dict[str, Json]:
+    """The schema of a playbook, with what it refers to put beside it."""
+    schema = dict(playbook_schema())
+    schema.pop("$schema", None)
+    schema.pop("$id", None)
+    parts = schema.pop("$defs", {})
+    return {PLAYBOOK: _moved(schema), **{_part(name): _moved(part) for name, part in parts.items()}}
+
+
+def _part(name: str) -> str:
+    # A step's model may be named like a model of an answer.
+    return f"Definition{name}"
+
+
+def _moved(schema: Json) -> Json:
+    """``schema`` with its references pointed to where its parts stand now."""
+    if isinstance(schema, list):
+        return [_moved(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    moved = {name: _moved(part) for name, part in schema.items()}
+    reference = moved.get("$ref")
+    if isinstance(reference, str) and reference.startswith("#/$defs/"):
+        moved["$ref"] = REF.format(model=_part(reference.removeprefix("#/$defs/")))
+    if isinstance(moved.get("discriminator"), dict):
+        mapping = moved["discriminator"].get("mapping", {})
+        moved["discriminator"] = {
+            **moved["discriminator"],
+            "mapping": {
+                value: REF.format(model=_part(place.removeprefix("#/$defs/"))) for value, place in mapping.items()
+            },
+        }
+    return moved
 
 
 def _complete(path: str, operation: dict[str, Json]) -> None:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
+import structlog
 from fastapi import FastAPI
 from pydantic import SecretStr
 
 from api.app import create_app
 from settings import Settings
+from storage.migrate import migrate
 
 ADMIN_TOKEN = "an-admin-token-for-tests"
 ADMIN = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
@@ -46,9 +49,26 @@ class MakeApi:
         return await self.stack.enter_async_context(client)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _terse_logs() -> Iterator[None]:
+    """One line a record: structlog's pictures of a traceback take seconds to draw."""
+    structlog.configure(processors=[structlog.processors.format_exc_info, structlog.processors.JSONRenderer()])
+    yield
+    structlog.reset_defaults()
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database without rows, made by the migrations."""
+    path = tmp_path_factory.mktemp("template") / "stanchion.sqlite"
+    migrate(f"sqlite:///{path}")
+    return path
+
+
 @pytest.fixture
-async def make_api(tmp_path: Path) -> AsyncIterator[MakeApi]:
+async def make_api(tmp_path: Path, empty_database: Path) -> AsyncIterator[MakeApi]:
     """Starts applications that share a database."""
+    shutil.copy(empty_database, tmp_path)
     async with contextlib.AsyncExitStack() as stack:
         yield MakeApi(tmp_path, stack)
 

@@ -8,7 +8,7 @@ from api.times import iso
 from api.truth import Truth
 from playbooks.record import Json, StepRecord
 from playbooks.states import State
-from storage.executions import ExecutionRow
+from storage.executions import ExecutionRow, ExecutionSummary
 
 MASK = "***"
 

@@ -9,6 +9,7 @@ from playbooks.plan import Plan
 from playbooks.record import Json
 from storage import playbooks
 from storage.database import Database
+from storage.errors import NotFound
 
 SIZE = 500
 """Revisions kept; a large plan is about a megabyte."""
@@ -52,6 +53,8 @@ class Revisions:
             self._kept.move_to_end(key)
             return known
         row = await self.database.read(playbooks.get_revision, playbook_id, number)
+        if row is None:
+            raise NotFound("revision", f"{playbook_id}/{number}")
         revision = _compiled(row)
         self._kept[key] = revision
         if len(self._kept) > SIZE:

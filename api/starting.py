@@ -170,7 +170,7 @@ def _find(connection: Connection, playbook_id: str, asset_id: str) -> tuple[Play
 def _insert(
     connection: Connection, new: NewExecution, key: IdempotencyKey | None, entry: NewAudit
 ) -> Inserted | Repeated:
-    inserted = executions.insert_execution(connection, new, key)
+    inserted = executions.insert(connection, new, key)
     if isinstance(inserted, Inserted):
         details = {"playbook_id": new.playbook_id, "target_asset_id": new.asset_id, "dry_run": new.dry_run}
         audit.append(connection, replace(entry, object_id=new.id, details=details))

@@ -21,7 +21,6 @@ from playbooks.states import State
 from storage import executions, settlement
 from storage.database import Database
 from storage.executions import ExecutionRow
-from storage.settlement import Cancelled
 
 GRACE = 1.0
 """Seconds that a cancelled run gets to write its own, exact record before the record is frozen without it."""
@@ -138,7 +137,7 @@ class Reader:
             state=state,
             record=[encode_step(step) for step in steps],
             error=error,
-            cancelled=Cancelled("temporal", error.message, finished_at) if state is State.CANCELLED and error else None,
+            cancelled=("temporal", error.message, finished_at) if state is State.CANCELLED and error else None,
             started_at=found.record.started_at if found else None,
             finished_at=finished_at,
         )

@@ -47,7 +47,8 @@ def encode_step(step: StepRecord, limit: int | None = None) -> list[Json]:
 
 def decode_step(row: Sequence[Json]) -> StepRecord:
     """The record that ``encode_step`` made ``row`` from."""
-    state, started, finished, attempt, error, reason, waiting = [*row, *([None] * (7 - len(row)))]
+    padded = list(row) + [None] * (7 - len(row))
+    state, started, finished, attempt, error, reason, waiting = padded
     return StepRecord(
         state=_STATES[state],
         started_at=started,

@@ -6,10 +6,19 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+
+from tests.stack import Stack, running_stack, stack_settings
+
+PLUGINS = Path(__file__).parent / "plugins"
+"""A folder with an installed package that adds actions by entry point, like a third party's."""
+
+sys.path.append(str(PLUGINS))
 
 TEMPORAL_VARIABLE = "STANCHION_TEST_TEMPORAL"
 _SERVER = pytest.StashKey[tuple[subprocess.Popen[bytes], Path]]()
@@ -54,3 +63,17 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+@pytest.fixture
+async def stack(tmp_path: Path) -> AsyncIterator[Stack]:
+    """A whole Stanchion of its own, with a worker."""
+    async with running_stack(stack_settings(tmp_path)) as running:
+        yield running
+
+
+@pytest.fixture
+async def idle_stack(tmp_path: Path) -> AsyncIterator[Stack]:
+    """A whole Stanchion of its own, without a worker yet."""
+    async with running_stack(stack_settings(tmp_path), worker=False) as running:
+        yield running

@@ -1,0 +1,87 @@
+"""The floor: what somebody writes by hand who wants four activities behind an endpoint, and nothing else.
+
+The same Temporal server, the SDK's defaults, a bare FastAPI application.  No checks, no record, no conflict rule.
+
+    python -m bench.floor worker | python -m bench.floor api PORT        (BENCH_TEMPORAL names the server)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+from temporalio import activity, workflow
+from temporalio.client import Client
+from temporalio.worker import Worker
+
+QUEUE = "floor"
+
+
+@activity.defn
+async def nothing(number: int) -> int:
+    """Answers at once."""
+    return number
+
+
+@workflow.defn
+class Floor:
+    """Four activities in a row."""
+
+    @workflow.run
+    async def run(self, steps: int) -> int:
+        """Runs them."""
+        for number in range(steps):
+            await workflow.execute_activity(nothing, number, start_to_close_timeout=timedelta(seconds=30))
+        return steps
+
+
+async def serve_worker() -> None:
+    """Works until it is killed."""
+    client = await Client.connect(os.environ["BENCH_TEMPORAL"])
+    await Worker(client, task_queue=QUEUE, workflows=[Floor], activities=[nothing]).run()
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """Connects before the first request."""
+    app.state.client = await Client.connect(os.environ["BENCH_TEMPORAL"])
+    yield
+
+
+app = FastAPI(lifespan=lifespan)
+
+
+@app.post("/run", status_code=202)
+async def run(body: dict[str, Any]) -> dict[str, str]:
+    """Starts the workflow."""
+    workflow_id = f"floor-{uuid.uuid4()}"
+    await app.state.client.start_workflow(Floor.run, 4, id=workflow_id, task_queue=QUEUE)
+    return {"id": workflow_id, "status": "pending"}
+
+
+@app.get("/run/{workflow_id}")
+async def status(workflow_id: str) -> dict[str, str]:
+    """Describes the workflow."""
+    description = await app.state.client.get_workflow_handle(workflow_id).describe()
+    assert description.status is not None
+    return {"id": workflow_id, "status": description.status.name.lower()}
+
+
+def main(arguments: list[str]) -> None:
+    """Entry."""
+    if arguments[0] == "worker":
+        asyncio.run(serve_worker())
+    else:
+        uvicorn.run(app, host="127.0.0.1", port=int(arguments[1]), log_level="warning", access_log=False)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

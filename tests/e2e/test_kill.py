@@ -1,0 +1,116 @@
+"""kill -9 in the middle of a run: nothing is lost, nothing happens twice."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.house import House, house
+from tests.stack import states
+
+
+def steps(file: Path) -> list[dict[str, Any]]:
+    """A side effect, a step during which something is killed, and another side effect."""
+    return [
+        {"id": "before", "action_ref": "test.append_once", "parameters": {"path": str(file), "line": "before"}},
+        {"id": "during", "action_ref": "core.sleep", "parameters": {"seconds": 3}},
+        {"id": "after", "action_ref": "test.append_once", "parameters": {"path": str(file), "line": "after"}},
+    ]
+
+
+@pytest.mark.parametrize("part", ["worker", "api", "temporal"])
+async def test_a_killed_process_loses_nothing(tmp_path: Path, part: Any) -> None:
+    """The run goes on after the restart and completes, with each side effect once."""
+    effects = tmp_path / "effects"
+    async with house(tmp_path) as running:
+        execution = await running.run(steps(effects))
+        await running.until_step(execution, 1, "running")
+        running.kill(part)
+        running.start(part)
+        status = await running.finish(execution)
+    assert (status["status"], states(status)) == ("completed", ["completed"] * 3)
+    assert effects.read_text().split() == ["before", "after"]
+
+
+async def test_everything_killed_at_once_goes_on(tmp_path: Path) -> None:
+    """Worker, API and Temporal die together; the run completes after the restart."""
+    effects = tmp_path / "effects"
+    async with house(tmp_path) as running:
+        execution = await running.run(steps(effects))
+        await running.until_step(execution, 1, "running")
+        running.kill("api", "worker", "temporal")
+        for part in ("temporal", "worker", "api"):
+            running.start(part)  # type: ignore[arg-type]
+        status = await running.finish(execution)
+    assert (status["status"], effects.read_text().split()) == ("completed", ["before", "after"])
+
+
+async def test_a_killed_worker_is_noticed_within_seconds(tmp_path: Path) -> None:
+    """The step that the worker was at begins again within 5 s of the restart."""
+    async with house(tmp_path) as running:
+        execution = await running.run(
+            [{"action_ref": "test.append", "parameters": {"path": str(tmp_path / "tries"), "seconds": 6}}]
+        )
+        await running.until_step(execution, 0, "running")
+        async with asyncio.timeout(10):
+            while not (tmp_path / "tries").exists():
+                await asyncio.sleep(0.05)
+        running.kill("worker")
+        running.start("worker")
+        async with asyncio.timeout(10):
+            while len((tmp_path / "tries").read_text().split()) < 2:
+                await asyncio.sleep(0.05)
+        status = await running.finish(execution)
+    assert status["status"] == "completed"
+
+
+async def test_a_step_that_may_not_be_repeated_is_not(tmp_path: Path) -> None:
+    """Its worker dies in the middle: the step fails with `outcome_unknown`, and its effect is there once."""
+    effects = tmp_path / "effects"
+    async with house(tmp_path) as running:
+        execution = await running.run(
+            [{"action_ref": "test.append_once", "parameters": {"path": str(effects), "seconds": 30}}]
+        )
+        await running.until_step(execution, 0, "running")
+        async with asyncio.timeout(10):
+            while not effects.exists():
+                await asyncio.sleep(0.05)
+        running.kill("worker")
+        running.start("worker")
+        status = await running.finish(execution)
+    assert (status["status"], status["steps"][0]["error"]["code"]) == ("failed", "outcome_unknown")
+    assert effects.read_text().split() == ["x"]
+
+
+async def test_nothing_that_was_accepted_is_lost_with_temporal(tmp_path: Path) -> None:
+    """Temporal is killed in a burst of starts: each 202 completes, and each 503 has left nothing that runs."""
+    async with house(tmp_path) as running:
+        playbook = await running.post(
+            "/api/playbooks",
+            {"name": "Burst", "steps": [{"action_ref": "core.echo", "parameters": {"x": 1}}]},
+            201,
+        )
+        assets = [await running.post("/api/assets", {"name": f"web-{n}", "type": "host"}, 201) for n in range(40)]
+        burst = [asyncio.create_task(_try(running, playbook["id"], asset["id"])) for asset in assets]
+        await asyncio.sleep(0.15)
+        running.kill("temporal")
+        running.start("temporal")
+        answers = await asyncio.gather(*burst)
+        await running.ready()
+        accepted = [execution for code, execution in answers if code == 202]
+        assert {code for code, _ in answers} <= {202, 503}
+        finished = [await running.finish(execution) for execution in accepted]
+        assert {status["status"] for status in finished} <= {"completed"}
+        async with running.http as http:
+            listed = (await http.get("/api/playbooks/executions?per_page=100")).json()["data"]
+    rest = [entry for entry in listed if entry["execution_id"] not in accepted]
+    assert {entry["status"] for entry in rest} <= {"cancelled"}
+
+
+async def _try(running: House, playbook: str, asset: str) -> tuple[int, str]:
+    async with running.http as http:
+        answer = await http.post(f"/api/playbooks/{playbook}/run", json={"target_asset_id": asset})
+        return answer.status_code, answer.json().get("execution_id", "")

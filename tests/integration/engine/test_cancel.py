@@ -1,0 +1,160 @@
+"""Cancel: at once, for ever, whatever it races with."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from temporalio.client import WorkflowExecutionStatus
+
+from tests.stack import Stack, running_stack, stack_settings, states
+
+
+def sleep(seconds: float, **more: object) -> dict[str, Any]:
+    """A step that sleeps."""
+    return {"action_ref": "core.sleep", "parameters": {"seconds": seconds}, **more}
+
+
+ECHO = {"action_ref": "core.echo", "parameters": {"x": 1}}
+
+
+async def test_completed_steps_stay_and_the_rest_reads_cancelled(stack: Stack) -> None:
+    """The step at work is told to stop, later ones never begin, nothing is rolled back."""
+    execution = await stack.start([ECHO, sleep(60), ECHO])
+    await stack.until_step(execution, 1, "running")
+    answer = await stack.cancel(execution, reason="wrong asset")
+    assert answer.status_code == 200
+    assert (answer.json()["status"], states(answer.json())) == ("cancelled", ["completed", "cancelled", "cancelled"])
+    assert answer.json()["cancelled"]["by"] == "admin"
+    assert answer.json()["cancelled"]["reason"] == "wrong asset"
+    assert await stack.status(execution) == answer.json()
+
+
+async def test_a_cancel_reaches_a_running_action_within_two_seconds(stack: Stack) -> None:
+    """The workflow closes, which it does only after its action has stopped."""
+    execution = await stack.start([{"action_ref": "script.run", "parameters": {"script": "sleep 60"}}])
+    running = await stack.until_step(execution, 0, "running")
+    await stack.cancel(execution)
+    handle = stack.temporal.get_workflow_handle(running["temporal"]["workflow_id"])
+    async with asyncio.timeout(10):
+        while (description := await handle.describe()).status is WorkflowExecutionStatus.RUNNING:
+            await asyncio.sleep(0.05)
+    assert description.status is WorkflowExecutionStatus.CANCELED
+
+
+async def test_before_the_first_step(idle_stack: Stack) -> None:
+    """A run that no worker has taken yet reads cancelled at once, and after a worker came."""
+    execution = await idle_stack.start([ECHO, sleep(1)])
+    answer = await idle_stack.cancel(execution)
+    assert (answer.json()["status"], states(answer.json())) == ("cancelled", ["cancelled", "cancelled"])
+    await idle_stack.start_worker()
+    await asyncio.sleep(1)
+    status = await idle_stack.status(execution)
+    assert (status["status"], states(status)) == ("cancelled", ["cancelled", "cancelled"])
+
+
+async def test_during_a_retry_wait(stack: Stack) -> None:
+    """A step that waits for its next attempt reads cancelled."""
+    step = {
+        "action_ref": "core.fail",
+        "parameters": {"message": "no"},
+        "retry": {"max_attempts": 5, "initial_interval": "1h"},
+    }
+    execution = await stack.start([step, ECHO])
+    status = await stack.until_step(execution, 0, "running")
+    assert status["steps"][0]["waiting_for"]["kind"] == "retry"
+    answer = await stack.cancel(execution)
+    assert (answer.json()["status"], states(answer.json())) == ("cancelled", ["cancelled", "cancelled"])
+
+
+async def test_during_a_delay(stack: Stack) -> None:
+    """A delay ends with the cancel."""
+    execution = await stack.start([{"type": "delay", "name": "Wait", "duration": "1h"}, ECHO])
+    await stack.until_step(execution, 0, "running")
+    answer = await stack.cancel(execution)
+    assert states(answer.json()) == ["cancelled", "cancelled"]
+
+
+async def test_of_an_action_that_swallows_it(stack: Stack) -> None:
+    """The run reads cancelled, at once and for ever, and no further step runs, though the action finishes."""
+    execution = await stack.start([{"action_ref": "test.stubborn", "parameters": {"seconds": 3}}, ECHO])
+    await stack.until_step(execution, 0, "running")
+    answer = await stack.cancel(execution)
+    assert (answer.json()["status"], states(answer.json())) == ("cancelled", ["cancelled", "cancelled"])
+    await asyncio.sleep(4)
+    status = await stack.status(execution, include="io")
+    assert (status["status"], states(status)) == ("cancelled", ["cancelled", "cancelled"])
+    assert status["steps"][0]["output"] == {"done": True}
+    assert "finished" in status["steps"][0]["reason"]
+
+
+async def test_twice(stack: Stack) -> None:
+    """A second cancel answers like the first."""
+    execution = await stack.start([sleep(60)])
+    await stack.until_step(execution, 0, "running")
+    first, second = await stack.cancel(execution, reason="one"), await stack.cancel(execution, reason="two")
+    assert (second.status_code, second.json()) == (200, first.json())
+
+
+async def test_many_at_once(stack: Stack) -> None:
+    """Cancels that race each other all say the same."""
+    execution = await stack.start([ECHO, sleep(60)])
+    await stack.until_step(execution, 1, "running")
+    answers = await asyncio.gather(*(stack.cancel(execution) for _ in range(10)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert {tuple(states(answer.json())) for answer in answers} == {("completed", "cancelled")}
+
+
+async def test_after_the_end(stack: Stack) -> None:
+    """A completed execution stays so; the cancel is refused."""
+    execution = await stack.start([ECHO])
+    await stack.finish(execution)
+    answer = await stack.cancel(execution)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (409, "not_running")
+    assert (await stack.status(execution))["status"] == "completed"
+
+
+@pytest.mark.parametrize("by", ["api", "temporal"])
+async def test_in_the_activation_that_brings_a_result(tmp_path: Path, by: str) -> None:
+    """A step that had finished when the cancel came keeps its result, though the workflow learns of both together."""
+    async with running_stack(stack_settings(tmp_path, drain_seconds=10)) as stack:
+        execution = await stack.start([sleep(1), ECHO])
+        running = await stack.until_step(execution, 0, "running")
+        handle = stack.temporal.get_workflow_handle(running["temporal"]["workflow_id"])
+        # A worker that drains takes no more workflow tasks, and lets its activity end.
+        await stack.stop_worker()
+        assert not (await handle.describe()).raw_description.pending_activities
+        if by == "api":
+            assert states((await stack.cancel(execution)).json()) == ["completed", "cancelled"]
+        else:
+            await handle.cancel()
+        await stack.start_worker()
+        status = await stack.finish(execution)
+        assert (status["status"], states(status)) == ("cancelled", ["completed", "cancelled"])
+        async with asyncio.timeout(10):
+            while (await handle.describe()).status is WorkflowExecutionStatus.RUNNING:
+                await asyncio.sleep(0.05)
+        status = await stack.status(execution, include="io")
+        assert (states(status), status["steps"][0]["output"]) == (["completed", "cancelled"], {"slept": 1.0})
+
+
+async def test_from_the_temporal_web_ui(stack: Stack) -> None:
+    """A cancel in Temporal reads as true as one through the API."""
+    execution = await stack.start([ECHO, sleep(60), ECHO])
+    status = await stack.until_step(execution, 1, "running")
+    await stack.temporal.get_workflow_handle(status["temporal"]["workflow_id"]).cancel()
+    status = await stack.finish(execution)
+    assert (status["status"], states(status)) == ("cancelled", ["completed", "cancelled", "cancelled"])
+    assert status["cancelled"]["by"] == "temporal"
+
+
+async def test_terminate_in_the_temporal_web_ui(stack: Stack) -> None:
+    """A terminated run is settled on the first read: no step is left pending or running."""
+    execution = await stack.start([ECHO, sleep(60), ECHO])
+    status = await stack.until_step(execution, 1, "running")
+    await stack.temporal.get_workflow_handle(status["temporal"]["workflow_id"]).terminate("out of control")
+    status = await stack.status(execution)
+    assert (status["status"], states(status)) == ("cancelled", ["completed", "cancelled", "cancelled"])
+    assert "out of control" in status["cancelled"]["reason"]

@@ -1,0 +1,89 @@
+"""One run of a playbook on an asset at a time, and the start that is asked for twice."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from tests.stack import Stack
+
+SLEEP = {"action_ref": "core.sleep", "parameters": {"seconds": 30}}
+ECHO = {"action_ref": "core.echo", "parameters": {"x": 1}}
+
+
+async def test_of_200_simultaneous_posts_one_wins(stack: Stack) -> None:
+    """One is 202, and 199 are 409 that name it."""
+    playbook, asset = await stack.playbook([SLEEP]), await stack.asset()
+    answers = await asyncio.gather(*(stack.post_run(playbook["id"], asset["id"]) for _ in range(200)))
+    started = [answer for answer in answers if answer.status_code == 202]
+    refused = [answer for answer in answers if answer.status_code == 409]
+    assert (len(started), len(refused)) == (1, 199)
+    winner = started[0].json()["execution_id"]
+    assert {answer.json()["error"]["execution_id"] for answer in refused} == {winner}
+    assert {answer.json()["error"]["code"] for answer in refused} == {"conflict"}
+    listed = (await stack.http.get(f"/api/playbooks/{playbook['id']}/executions")).json()
+    assert [entry["execution_id"] for entry in listed["data"]] == [winner]
+    await stack.cancel(winner)
+
+
+async def test_another_asset_or_playbook_does_not_conflict(stack: Stack) -> None:
+    """The rule holds for the pair of playbook and asset."""
+    playbook, other = await stack.playbook([SLEEP]), await stack.playbook([SLEEP])
+    first, second = await stack.asset(), await stack.asset()
+    answers = [
+        await stack.post_run(playbook["id"], first["id"]),
+        await stack.post_run(playbook["id"], second["id"]),
+        await stack.post_run(other["id"], first["id"]),
+    ]
+    assert [answer.status_code for answer in answers] == [202, 202, 202]
+
+
+async def test_the_asset_is_free_again_after_the_run(stack: Stack) -> None:
+    """The next run starts once the first has ended."""
+    playbook, asset = await stack.playbook([ECHO]), await stack.asset()
+    first = await stack.post_run(playbook["id"], asset["id"])
+    await stack.finish(first.json()["execution_id"])
+    second = await stack.post_run(playbook["id"], asset["id"])
+    assert second.status_code == 202
+    await stack.finish(second.json()["execution_id"])
+    assert (await stack.status(first.json()["execution_id"]))["status"] == "completed"
+
+
+async def test_the_same_key_and_body_return_the_same_execution(stack: Stack) -> None:
+    """Before the end, after it, and all at once."""
+    playbook, asset = await stack.playbook([ECHO]), await stack.asset()
+
+    async def ask() -> Any:
+        return await stack.post_run(playbook["id"], asset["id"], headers={"Idempotency-Key": "order-1"})
+
+    answers = await asyncio.gather(*(ask() for _ in range(20)))
+    assert {answer.status_code for answer in answers} == {202}
+    ids = {answer.json()["execution_id"] for answer in answers}
+    assert len(ids) == 1
+    await stack.finish(ids.copy().pop())
+    again = await ask()
+    assert (again.status_code, again.json()["execution_id"]) == (202, ids.copy().pop())
+    assert again.json()["status"] == "completed"
+
+
+async def test_the_same_key_with_another_body_is_refused(stack: Stack) -> None:
+    """422 `idempotency_mismatch`, and nothing is started."""
+    playbook, asset = await stack.playbook([ECHO]), await stack.asset()
+    headers = {"Idempotency-Key": "order-2"}
+    await stack.post_run(playbook["id"], asset["id"], headers=headers)
+    answer = await stack.post_run(playbook["id"], asset["id"], headers=headers, dry_run=True)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (422, "idempotency_mismatch")
+
+
+async def test_a_refused_start_frees_its_key(stack: Stack) -> None:
+    """A key whose request met a conflict starts a run once the asset is free."""
+    playbook, asset = await stack.playbook([SLEEP]), await stack.asset()
+    first = await stack.post_run(playbook["id"], asset["id"])
+    headers = {"Idempotency-Key": "order-3"}
+    assert (await stack.post_run(playbook["id"], asset["id"], headers=headers)).status_code == 409
+    await stack.cancel(first.json()["execution_id"])
+    async with asyncio.timeout(10):
+        while (answer := await stack.post_run(playbook["id"], asset["id"], headers=headers)).status_code == 409:
+            await asyncio.sleep(0.05)
+    assert answer.status_code == 202
+    await stack.cancel(answer.json()["execution_id"])

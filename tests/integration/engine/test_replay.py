@@ -1,0 +1,57 @@
+"""Saved histories replay: a run that began under earlier code goes on under this one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from temporalio.client import WorkflowHistory
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.worker import Replayer, UnsandboxedWorkflowRunner, WorkflowRunner
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+
+from tests.stack import running_stack, stack_settings, states
+from workflows.interpreter import PlaybookWorkflow
+
+HISTORIES = sorted((Path(__file__).parents[2] / "histories").glob("*.json"))
+SANDBOX = SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules("re2", "_re2"))
+
+
+@pytest.mark.parametrize("runner", [UnsandboxedWorkflowRunner(), SANDBOX], ids=["plain", "sandboxed"])
+@pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.stem)
+async def test_a_saved_history_replays(path: Path, runner: WorkflowRunner) -> None:
+    """The interpreter issues the same commands again, inside the SDK's sandbox and outside."""
+    replayer = Replayer(workflows=[PlaybookWorkflow], workflow_runner=runner, data_converter=pydantic_data_converter)
+    await replayer.replay_workflow(WorkflowHistory.from_json(path.stem, path.read_text()))
+
+
+def test_every_kind_of_run_has_a_history() -> None:
+    """The folder holds what scripts/save_histories.py makes."""
+    from scripts.save_histories import RUNS
+
+    assert {path.stem for path in HISTORIES} >= set(RUNS)
+
+
+async def test_the_interpreter_runs_in_the_sandbox(tmp_path: Path) -> None:
+    """Nothing in the interpreter needs what the SDK's sandbox forbids."""
+    steps = [
+        {"action_ref": "core.echo", "parameters": {"x": "{{ asset.name.matches('^web') }}"}},
+        {"action_ref": "core.sleep", "parameters": {"seconds": 0}},
+        {"type": "delay", "name": "Wait", "duration": "10ms"},
+    ]
+    async with running_stack(stack_settings(tmp_path), runner=SANDBOX) as stack:
+        status = await stack.finish(await stack.start(steps))
+    assert states(status) == ["completed"] * 3
+
+
+async def test_without_a_cache_every_activation_replays(tmp_path: Path) -> None:
+    """With no workflow kept in memory each task replays the whole history, and the run is the same."""
+    steps = [
+        {"action_ref": "core.sleep", "parameters": {"seconds": 0}},
+        {"action_ref": "core.echo", "parameters": {"x": 1}},
+        {"action_ref": "core.sleep", "parameters": {"seconds": 0}},
+        {"action_ref": "core.fail", "parameters": {"message": "no"}, "on_failure": "continue"},
+    ]
+    async with running_stack(stack_settings(tmp_path), max_cached_workflows=0) as stack:
+        status = await stack.finish(await stack.start(steps))
+    assert (status["status"], states(status)) == ("completed", ["completed", "completed", "completed", "failed"])

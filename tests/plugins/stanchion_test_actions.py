@@ -1,0 +1,82 @@
+"""Actions for tests, added the way that a third party adds its own: by entry point."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import ClassVar
+
+from activities.action import Action, ActionContext, InputModel, OutputModel, Rehearsal
+
+
+class StubbornInput(InputModel):
+    """How long to go on after being told to stop, in seconds."""
+
+    seconds: float = 1.0
+
+
+class Done(OutputModel):
+    """The action came to its end."""
+
+    done: bool = True
+
+
+class Stubborn(Action[StubbornInput, Done]):
+    """Swallows a cancel and finishes all the same."""
+
+    name: ClassVar[str] = "test.stubborn"
+    title: ClassVar[str] = "Finish whatever happens"
+    rehearsal: ClassVar[str] = "Does nothing."
+    Input = StubbornInput
+    Output = Done
+
+    async def run(self, inputs: StubbornInput, context: ActionContext) -> Done:
+        """Sleep, through any cancel."""
+        end = asyncio.get_running_loop().time() + inputs.seconds
+        while (left := end - asyncio.get_running_loop().time()) > 0:
+            try:
+                await asyncio.sleep(left)
+            except asyncio.CancelledError:
+                continue
+        return Done()
+
+    async def rehearse(self, inputs: StubbornInput, context: ActionContext) -> Rehearsal:
+        """Say so."""
+        return Rehearsal(would="would finish", output=Done())
+
+
+class AppendInput(InputModel):
+    """A line for a file, and seconds to stay at work after writing it."""
+
+    path: str
+    line: str = "x"
+    seconds: float = 0.0
+
+
+class Append(Action[AppendInput, Done]):
+    """Appends a line to a file, the side effect that tests count; may be repeated."""
+
+    name: ClassVar[str] = "test.append"
+    title: ClassVar[str] = "Append a line"
+    rehearsal: ClassVar[str] = "Says what it would append."
+    idempotent: ClassVar[bool] = True
+    Input = AppendInput
+    Output = Done
+
+    async def run(self, inputs: AppendInput, context: ActionContext) -> Done:
+        """Append, then stay at work."""
+        with Path(inputs.path).open("a") as file:
+            file.write(inputs.line + "\n")
+        await asyncio.sleep(inputs.seconds)
+        return Done()
+
+    async def rehearse(self, inputs: AppendInput, context: ActionContext) -> Rehearsal:
+        """Say so."""
+        return Rehearsal(would=f"would append to {inputs.path}", effects=[{"kind": "file", "path": inputs.path}])
+
+
+class AppendOnce(Append):
+    """The same, where a repetition would do harm."""
+
+    name: ClassVar[str] = "test.append_once"
+    idempotent: ClassVar[bool] = False

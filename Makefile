@@ -35,7 +35,7 @@ check: install
 	@set -e; for lint in scripts/lint_*.py; do if [ -e "$$lint" ]; then echo "$$lint"; $(BIN)/python "$$lint"; fi; done
 
 bench: install
-	$(BIN)/python -m bench
+	$(BIN)/python -m bench.run
 
 # --universal: one file for every platform; the file names no index, so it works behind any mirror.
 lock:

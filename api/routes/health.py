@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from datetime import timedelta
 from typing import Literal
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
+from temporalio.api.enums.v1 import WorkerStatus
+from temporalio.api.worker.v1 import WorkerHeartbeat
 from temporalio.api.workflowservice.v1 import ListWorkersRequest
 from temporalio.client import Client
 from temporalio.service import RPCError
@@ -19,6 +22,9 @@ from storage.errors import DatabaseUnavailable
 
 PROBE_SECONDS = 1.0
 """Time that a dependency has to answer."""
+
+HEARTBEAT_SECONDS = 90.0
+"""Silence after which a worker counts as gone; the SDK tells of itself once a minute."""
 
 router = APIRouter(tags=["health"])
 
@@ -119,8 +125,14 @@ async def _workers(services: Services) -> DependencyState:
         )
     except (RPCError, RuntimeError, TimeoutError) as error:
         return DependencyState(name="workers", state="unavailable", detail=_reason(error))
-    count = len(found.workers_info)
-    return DependencyState(name="workers", state="ok" if count else "none", detail=f"{count} known to Temporal")
+    count = sum(_is_alive(worker.worker_heartbeat) for worker in found.workers_info)
+    return DependencyState(name="workers", state="ok" if count else "none", detail=f"{count} at work")
+
+
+def _is_alive(heartbeat: WorkerHeartbeat) -> bool:
+    """Temporal lists workers for minutes after their end: one counts that is not stopping, and was heard of."""
+    silent = time.time() - heartbeat.heartbeat_time.seconds
+    return heartbeat.status != WorkerStatus.WORKER_STATUS_SHUTTING_DOWN and silent <= HEARTBEAT_SECONDS
 
 
 def _reason(error: Exception) -> str:

@@ -65,7 +65,7 @@ class Installation:
     @property
     def reach(self) -> str:
         """Address at which this machine reaches the API."""
-        return LOOPBACK if self.options.host in ("", "0.0.0.0", "::") else self.options.host
+        return {"": LOOPBACK, "0.0.0.0": LOOPBACK, "::": "::1"}.get(self.options.host, self.options.host)
 
     @property
     def url(self) -> str:
@@ -82,7 +82,7 @@ class Installation:
         ui = f", Temporal Web UI {self.ui_url}" if self.ui_url else ""
         if self.only_temporal:
             return f"Temporal is ready: {LOOPBACK}:{self.temporal_port}{ui}"
-        given = "STANCHION_ADMIN_TOKEN" if "STANCHION_ADMIN_TOKEN" in self._base else self.data_dir / TOKEN_FILE
+        given = "STANCHION_ADMIN_TOKEN" if self._base.get("STANCHION_ADMIN_TOKEN") else self.data_dir / TOKEN_FILE
         return f"Stanchion is ready: {self.url} (try it at {self.url}/docs){ui}, admin token in {given}"
 
     async def start(self) -> None:
@@ -128,11 +128,13 @@ class Installation:
 
     def _supervisor(self, lock: FolderLock) -> Supervisor:
         temporal = EmbeddedOptions(self.data_dir, self.temporal_port, self.ui_port, log_level=self.options.log_level)
-        environment = self._environment()
-        parts = [Part("temporal", command(temporal), environment, STOP_SECONDS, (lock.descriptor,), chatty=True)]
+        strangers = {name: value for name, value in self._base.items() if not name.startswith("STANCHION_")}
+        parts = [Part("temporal", command(temporal), strangers, STOP_SECONDS, (lock.descriptor,), chatty=True)]
         if not self.only_temporal:
-            drain = float(environment.get("STANCHION_DRAIN_SECONDS", "30"))
-            parts.append(Part("worker", module("worker"), environment, drain + STOP_SECONDS))
+            environment = self._environment()
+            drain = drain_seconds(environment) + STOP_SECONDS
+            tokenless = {name: value for name, value in environment.items() if name != "STANCHION_ADMIN_TOKEN"}
+            parts.append(Part("worker", module("worker"), tokenless, drain))
             parts.append(Part("api", module("cli.serve"), environment, STOP_SECONDS))
         facts: dict[str, object] = {"temporal": temporal.address, "temporal_ui": self.ui_url}
         if not self.only_temporal:
@@ -193,6 +195,15 @@ def claim(held: contextlib.ExitStack, host: str, port: int, option: str) -> int:
     except OSError as fault:
         raise StartError(f"Port {port} of {host} cannot be used ({fault.strerror}): give another {option}.") from fault
     return int(probe.getsockname()[1])
+
+
+def drain_seconds(environment: Mapping[str, str]) -> float:
+    """Seconds that a stopping worker gives its actions (``STANCHION_DRAIN_SECONDS``); raises ``StartError``."""
+    text = environment.get("STANCHION_DRAIN_SECONDS", "30")
+    try:
+        return float(text)
+    except ValueError as fault:
+        raise StartError(f"STANCHION_DRAIN_SECONDS is not a number: {text!r}.") from fault
 
 
 def admin_token(data_dir: Path) -> str:

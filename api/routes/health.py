@@ -8,10 +8,11 @@ from datetime import timedelta
 from typing import Literal
 
 from fastapi import APIRouter, Request
+from google.protobuf.timestamp_pb2 import Timestamp
 from starlette.responses import Response
-from temporalio.api.enums.v1 import WorkerStatus
-from temporalio.api.worker.v1 import WorkerHeartbeat
-from temporalio.api.workflowservice.v1 import ListWorkersRequest
+from temporalio.api.enums.v1 import TaskQueueType, WorkerStatus
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, ListWorkersRequest
 from temporalio.client import Client
 from temporalio.service import RPCError
 
@@ -23,8 +24,8 @@ from storage.errors import DatabaseUnavailable
 PROBE_SECONDS = 1.0
 """Time that a dependency has to answer."""
 
-HEARTBEAT_SECONDS = 90.0
-"""Silence after which a worker counts as gone; the SDK tells of itself once a minute."""
+POLL_SECONDS = 70.0
+"""Silence after which a worker counts as gone; a poll lasts a minute at most."""
 
 router = APIRouter(tags=["health"])
 
@@ -115,24 +116,47 @@ async def _temporal(client: Client) -> DependencyState:
 
 
 async def _workers(services: Services) -> DependencyState:
-    request = ListWorkersRequest(
-        namespace=services.temporal.namespace, query=f"TaskQueue='{services.settings.task_queue}'", page_size=100
-    )
     try:
-        found = await asyncio.wait_for(
-            services.temporal.workflow_service.list_workers(request, timeout=timedelta(seconds=PROBE_SECONDS)),
-            PROBE_SECONDS,
-        )
+        count = await asyncio.wait_for(_count_workers(services.temporal, services.settings.task_queue), PROBE_SECONDS)
     except (RPCError, RuntimeError, TimeoutError) as error:
         return DependencyState(name="workers", state="unavailable", detail=_reason(error))
-    count = sum(_is_alive(worker.worker_heartbeat) for worker in found.workers_info)
     return DependencyState(name="workers", state="ok" if count else "none", detail=f"{count} at work")
 
 
-def _is_alive(heartbeat: WorkerHeartbeat) -> bool:
-    """Temporal lists workers for minutes after their end: one counts that is not stopping, and was heard of."""
-    silent = time.time() - heartbeat.heartbeat_time.seconds
-    return heartbeat.status != WorkerStatus.WORKER_STATUS_SHUTTING_DOWN and silent <= HEARTBEAT_SECONDS
+async def _count_workers(client: Client, task_queue: str) -> int:
+    """Workers that polled lately and have not said that they stop.
+
+    Temporal remembers who polled for five minutes, so a worker that stopped is still among them; the list of workers
+    knows of a stop at once, but of a start only after the first heartbeat, a minute later.  Each mends the other.
+    """
+    service, timeout = client.workflow_service, timedelta(seconds=PROBE_SECONDS)
+    queue = DescribeTaskQueueRequest(
+        namespace=client.namespace,
+        task_queue=TaskQueue(name=task_queue),
+        task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
+    )
+    listing = ListWorkersRequest(namespace=client.namespace, query=f"TaskQueue='{task_queue}'", page_size=100)
+    described, listed = await asyncio.gather(
+        service.describe_task_queue(queue, timeout=timeout), service.list_workers(listing, timeout=timeout)
+    )
+    stopped: dict[str, float] = {}
+    for worker in listed.workers_info:
+        heartbeat = worker.worker_heartbeat
+        if heartbeat.status == WorkerStatus.WORKER_STATUS_SHUTTING_DOWN:
+            at = _seconds(heartbeat.heartbeat_time)
+            stopped[heartbeat.worker_identity] = max(at, stopped.get(heartbeat.worker_identity, 0.0))
+    oldest = time.time() - POLL_SECONDS
+    # A worker in a container may come back under the identity of the one before: what polls after the stop is new.
+    polling = {
+        poller.identity
+        for poller in described.pollers
+        if _seconds(poller.last_access_time) > max(oldest, stopped.get(poller.identity, 0.0))
+    }
+    return len(polling)
+
+
+def _seconds(moment: Timestamp) -> float:
+    return float(moment.seconds) + moment.nanos / 1e9
 
 
 def _reason(error: Exception) -> str:

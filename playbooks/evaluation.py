@@ -190,7 +190,7 @@ def _logic(node: Tree, scope: Scope, budget: Budget) -> bool:
             problem = problem or error
             continue
         if value is decisive:
-            return decisive
+            return bool(value)
         if not isinstance(value, bool):
             problem = problem or no_overload(f"{node[0]}", value)
     if problem is not None:

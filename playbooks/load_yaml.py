@@ -80,8 +80,9 @@ class _Builder:
 
     def value(self, event: Any, path: tuple[str | int, ...]) -> tuple[Json, Places]:
         self.check(event, path)
-        if type(event) is yaml.ScalarEvent:
-            return self.scalar(event, path), event.start_mark.index
+        if isinstance(event, yaml.ScalarEvent):
+            mark: Any = event.start_mark
+            return self.scalar(event, path), mark.index
         if isinstance(event, yaml.SequenceStartEvent):
             return self.sequence(event, path)
         return self.mapping(event, path)

@@ -1,4 +1,4 @@
-"""Compiles JSON values with ``{{ expression }}`` in their strings to the templates that ``playbooks.templates`` renders.
+"""Compiles JSON values with ``{{ expression }}`` in their strings, for ``playbooks.templates`` to render.
 
 ``{{`` itself is written ``{{ '{{' }}``.  Keys of objects are not templates.
 """

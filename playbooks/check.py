@@ -1,0 +1,222 @@
+"""What is checked of a definition when it is stored: expressions, what they refer to, and the parameters of actions.
+
+Faults are collected, never raised one by one, so that an author sees all of them at once (FORMAT.md).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from playbooks.actions import ActionSpec, Catalogue
+from playbooks.document import Document
+from playbooks.expressions import Expression, ExpressionError, Problem, Reference, compile_expression
+from playbooks.faults import Fault
+from playbooks.parsing import ParsedTemplate, compile_template
+from playbooks.plan import Template, Tree
+from playbooks.record import Json
+from playbooks.schemas import told, validator
+
+Path = tuple[str | int, ...]
+
+SCOPE = ("parameters", "asset", "execution", "steps", "vars")
+"""Names that every expression of a playbook may use, beside ``secrets``, which only templates take."""
+
+ASSET_FIELDS = ("id", "name", "type", "hostname", "ip", "url", "tags", "attributes")
+EXECUTION_FIELDS = ("id", "dry_run", "started_at")
+STEP_FIELDS = ("status", "output", "error")
+
+MAX_FAULTS = 100
+MAX_NODES = 60_000
+"""Nodes of all the expressions of one definition together: compiling more would take more than a second."""
+
+_SUGGESTIONS = 20
+
+
+@dataclass(slots=True)
+class Faults:
+    """The faults found so far; beyond ``MAX_FAULTS`` they are only counted."""
+
+    document: Document
+    found: list[Fault] = field(default_factory=list)
+    more: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.found)
+
+    def add(self, path: Path, message: str) -> None:
+        """Notes a fault at ``path``."""
+        if len(self.found) < MAX_FAULTS:
+            self.found.append(self.document.fault(path, message))
+        else:
+            self.more += 1
+
+    def add_within(self, path: Path, line: int, column: int, message: str) -> None:
+        """Notes a fault at a place within the string at ``path``."""
+        if len(self.found) < MAX_FAULTS:
+            self.found.append(self.document.fault_within(path, line, column, message))
+        else:
+            self.more += 1
+
+    def listed(self) -> list[Fault]:
+        """The faults, in the order of the text, and how many were left out."""
+        result = sorted(dict.fromkeys(self.found), key=lambda fault: (fault.line or 0, fault.column or 0))
+        return [*result, Fault("", f"and {self.more} more")] if self.more else result
+
+
+class Expressions:
+    """Compiles the expressions of one definition, each text once, and bounds them together."""
+
+    def __init__(self, scope: Iterable[str] = SCOPE) -> None:
+        self.names = (*scope, "secrets")
+        self.cache: dict[str, Expression | ExpressionError] = {}
+        self.left = MAX_NODES
+
+    def compile(self, source: str) -> Expression:
+        """The compiled ``source``.  Raises ExpressionError."""
+        known = self.cache.get(source)
+        if known is None:
+            known = self.cache[source] = self._compile(source)
+        if isinstance(known, ExpressionError):
+            raise known
+        return known
+
+    def _compile(self, source: str) -> Expression | ExpressionError:
+        if self.left <= 0:
+            return ExpressionError([Problem(1, 1, "the expressions of this playbook are too large together")])
+        try:
+            expression = compile_expression(source, self.names)
+        except ExpressionError as error:
+            self.left -= 20 + len(source) // 8
+            return error
+        self.left -= expression.size
+        return expression
+
+
+@dataclass(slots=True)
+class Checker:
+    """Compiles and checks the texts of a definition.
+
+    ``ids`` are those of the steps, in order; ``parameter_names`` is None where the schema does not tell them all.
+    """
+
+    faults: Faults
+    catalogue: Catalogue
+    ids: Mapping[str, int]
+    parameter_names: frozenset[str] | None
+    expressions: Expressions = field(default_factory=Expressions)
+    validators: dict[str, Any] = field(default_factory=dict)
+    suggested: int = 0
+
+    def expression(self, source: str, path: Path, index: int) -> Tree:
+        """The tree of a field that is an expression; of a wrong one, an empty tree."""
+        try:
+            expression = self.expressions.compile(source)
+        except ExpressionError as error:
+            for problem in error.problems:
+                self.faults.add_within(path, problem.line, problem.column, problem.message)
+            return []
+        for reference in expression.references:
+            self.reference(path, reference, index)
+        return expression.tree
+
+    def template(self, value: Json, path: Path, index: int, secrets: bool = False) -> ParsedTemplate:
+        """The template of a value; faults are noted."""
+        parsed = compile_template(value, self.expressions.compile, secrets)
+        for problem in parsed.problems:
+            self.faults.add_within((*path, *problem.path), problem.line, problem.column, problem.message)
+        for use in parsed.references:
+            self.reference((*path, *use.path), use.reference, index)
+        return parsed
+
+    def reference(self, path: Path, reference: Reference, index: int) -> None:
+        """Notes a fault when a step at ``index`` cannot refer to this."""
+        message = self._reference_fault(reference, index)
+        if message is not None:
+            self.faults.add_within(path, reference.line, reference.column, message)
+
+    def _reference_fault(self, reference: Reference, index: int) -> str | None:
+        match reference.root:
+            case "parameters":
+                known = self.parameter_names
+                if known is not None and reference.path and reference.path[0] not in known:
+                    return f"there is no parameter `{reference.path[0]}`{self.suggest(reference.path[0], known)}"
+            case "asset":
+                return _field_fault("asset", reference.path, ASSET_FIELDS)
+            case "execution":
+                return _field_fault("execution", reference.path, EXECUTION_FIELDS)
+            case "secrets":
+                return "secrets may be used only in the parameters of an action"
+            case "steps":
+                return self._step_fault(reference.path, index)
+        return None
+
+    def _step_fault(self, path: tuple[str, ...], index: int) -> str | None:
+        if not path:
+            return "a step is named by its id: steps.<id> or steps['<id>']"
+        step = path[0]
+        if step not in self.ids:
+            return f"there is no step `{step}`{self.suggest(step, self.ids)}"
+        if self.ids[step] == index:
+            return f"the step `{step}` cannot refer to itself"
+        if self.ids[step] > index:
+            return f"the step `{step}` cannot have run yet: it comes later"
+        return _field_fault("a step", path[1:], STEP_FIELDS)
+
+    def action(self, name: str, path: Path) -> ActionSpec | None:
+        """The action of that name; None, with a fault, when there is none."""
+        spec = self.catalogue.get(name)
+        if spec is None:
+            self.faults.add(path, f"there is no action `{name[:100]}`{self.suggest(name, self.catalogue)}")
+        return spec
+
+    def action_parameters(self, spec: ActionSpec, value: dict[str, Json], path: Path, index: int) -> Template:
+        """The template of an action's parameters, held to its input schema where they are constant."""
+        parsed = self.template(value, path, index, secrets=True)
+        checker = self.validators.get(spec.name)
+        if checker is None:
+            checker = self.validators[spec.name] = validator(spec.input_schema)
+        if not checker.is_valid(value):
+            templated = set(parsed.paths)
+            above = {place[:length] for place in templated for length in range(len(place) + 1)}
+            for error in checker.iter_errors(value):
+                if not _depends_on_template(tuple(error.instance_path), error.kind.name, templated, above):
+                    for where, message in told(error):
+                        self.faults.add((*path, *where), message)
+        return parsed.template
+
+    def suggest(self, name: str, known: Iterable[str]) -> str:
+        """A question after the name that was perhaps meant; nothing after the first few, since looking is slow."""
+        self.suggested += 1
+        if self.suggested > _SUGGESTIONS or len(name) > 100:
+            return ""
+        close = difflib.get_close_matches(name, list(known)[:1000], n=1)
+        return f"; is `{close[0]}` meant?" if close else ""
+
+
+_OF_NAMES = frozenset({"required", "additionalProperties", "unevaluatedProperties"})
+
+
+def _depends_on_template(path: Path, kind: str, templated: set[Path], above: set[Path]) -> bool:
+    """Whether a violation at ``path`` may vanish once templates are filled in."""
+    if any(path[:length] in templated for length in range(len(path) + 1)):
+        return True
+    return kind not in _OF_NAMES and path in above
+
+
+def _field_fault(owner: str, path: tuple[str, ...], fields: tuple[str, ...]) -> str | None:
+    if path and path[0] not in fields:
+        return f"{owner} has no `{path[0]}`; it has {', '.join(fields)}"
+    return None
+
+
+def declared_names(schema: Mapping[str, Json]) -> frozenset[str] | None:
+    """The parameters that may be referred to; None where the schema leaves them open."""
+    properties = schema.get("properties")
+    open_ended = schema.get("additionalProperties") not in (None, False) or "patternProperties" in schema
+    combined = any(keyword in schema for keyword in ("allOf", "anyOf", "oneOf", "$ref", "if", "dependentSchemas"))
+    if not isinstance(properties, dict) or open_ended or combined:
+        return None
+    return frozenset(properties)

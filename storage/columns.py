@@ -59,7 +59,7 @@ def unpack(data: bytes) -> Json:
     """The value that ``pack`` was given."""
     if data[0] == _ZLIB_MARK:
         data = zlib.decompress(data)
-    return json.loads(data)
+    return json.loads(data.decode("utf-8"))
 
 
 def _finite(value: Json) -> Json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Concatenate, ParamSpec, TypeVar
@@ -11,6 +12,7 @@ from sqlalchemy import Connection, Engine, text
 
 from storage.engines import is_sqlite, parse, postgres_engine, sqlite_reader, sqlite_writer
 from storage.failures import unavailable, worth_repeating
+from storage.held import HeldConnection
 from storage.migrate import migrate
 from storage.writer import GroupWriter
 
@@ -49,7 +51,9 @@ class Database:
         else:
             size = pool_size or _POSTGRES_CONNECTIONS
             self._engine = postgres_engine(parsed, size)
-        self._threads = ThreadPoolExecutor(size, thread_name_prefix="database")
+        self._all_held: list[HeldConnection] = []
+        self._local = threading.local()
+        self._threads = ThreadPoolExecutor(size, "database", initializer=self._hold)
 
     async def read(self, fn: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The result of ``fn``, which must not write."""
@@ -60,8 +64,8 @@ class Database:
         return await asyncio.wrap_future(self._submit_write(lambda connection: fn(connection, *args, **kwargs)))
 
     def read_sync(self, fn: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """``read`` for a caller without an event loop; it runs in the caller's thread."""
-        return _transact(self._engine, lambda connection: fn(connection, *args, **kwargs))
+        """``read`` for a caller without an event loop."""
+        return self._submit(lambda connection: fn(connection, *args, **kwargs)).result()
 
     def write_sync(self, fn: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """``write`` for a caller without an event loop."""
@@ -76,33 +80,40 @@ class Database:
         if self._writer is not None:
             self._writer.close()
         self._threads.shutdown(wait=True)
+        for held in self._all_held:
+            held.release()
         self._engine.dispose()
         if self._write_engine is not None:
             self._write_engine.dispose()
 
+    def _hold(self) -> None:
+        """Give the thread that has just started its connection."""
+        self._local.held = HeldConnection(self._engine)
+        self._all_held.append(self._local.held)
+
     def _submit(self, work: Callable[[Connection], T]) -> Future[T]:
-        return self._threads.submit(_transact, self._engine, work)
+        return self._threads.submit(self._transact, work)
 
     def _submit_write(self, work: Callable[[Connection], T]) -> Future[T]:
         return self._submit(work) if self._writer is None else self._writer.submit(work)
 
+    def _transact(self, work: Callable[[Connection], T], repeat: bool = True) -> T:
+        held: HeldConnection = self._local.held
+        committing = False
+        try:
+            with held.transaction() as connection:
+                result = work(connection)
+                committing = True
+        except Exception as error:
+            failure = unavailable(error)
+            if failure is None:
+                raise
+            # Lost before the commit, nothing can have been written; lost in it, nobody knows.
+            if repeat and not committing and worth_repeating(error):
+                return self._transact(work, repeat=False)
+            raise failure from error
+        return result
+
 
 def _ping(connection: Connection) -> None:
     connection.execute(_PING)
-
-
-def _transact(engine: Engine, work: Callable[[Connection], T], repeat: bool = True) -> T:
-    committing = False
-    try:
-        with engine.begin() as connection:
-            result = work(connection)
-            committing = True
-    except Exception as error:
-        failure = unavailable(error)
-        if failure is None:
-            raise
-        # Lost before the commit, nothing can have been written; lost in it, nobody knows.
-        if repeat and not committing and worth_repeating(error):
-            return _transact(engine, work, repeat=False)
-        raise failure from error
-    return result

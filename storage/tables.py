@@ -139,7 +139,7 @@ executions = Table(
     # Each index ends with what a list may filter by besides, so that counting never touches the rows.
     Index("ix_executions_playbook", "playbook_id", "number", "state", "dry_run"),
     Index("ix_executions_asset", "asset_id", "number", "state", "dry_run"),
-    Index("ix_executions_state", "state", "number"),
+    Index("ix_executions_state", "state", "number", "dry_run"),
     Index("ix_executions_dry_run", "dry_run", "number"),
     Index(
         "ix_executions_open",

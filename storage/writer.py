@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Engine
 
 from storage.failures import unavailable
+from storage.held import HeldConnection
 
 T = TypeVar("T")
 
@@ -39,7 +40,7 @@ class GroupWriter:
     """Runs writes in order in a thread of its own."""
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+        self._held = HeldConnection(engine)
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._closed = False
@@ -70,6 +71,7 @@ class GroupWriter:
             batch = [job for job in batch if job.future.set_running_or_notify_cancel()]
             if batch:
                 self._run(batch)
+        self._held.release()
 
     def _next_batch(self) -> tuple[list[_Job], bool]:
         """What waits now, at least one job; False beside it once the end was asked for."""
@@ -87,7 +89,7 @@ class GroupWriter:
 
     def _run(self, batch: list[_Job]) -> None:
         try:
-            with self._engine.begin() as connection:
+            with self._held.transaction() as connection:
                 if len(batch) == 1:
                     outcomes = [_Outcome(batch[0].work(connection))]
                 else:

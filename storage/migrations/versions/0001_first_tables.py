@@ -99,7 +99,7 @@ def upgrade() -> None:
         postgresql_where=is_open,
     )
     op.create_index("ix_executions_playbook", "executions", ["playbook_id", "number", "state", "dry_run"], unique=False)
-    op.create_index("ix_executions_state", "executions", ["state", "number"], unique=False)
+    op.create_index("ix_executions_state", "executions", ["state", "number", "dry_run"], unique=False)
     op.create_table(
         "idempotency_keys",
         sa.Column("principal", sa.Text(), nullable=False),

@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
 from activities.catalogue import load_catalogue
-from api import handlers
+from api import docs, handlers
 from api.audit import Journal
 from api.executions import Executions
 from api.limits import Limiter
@@ -55,12 +55,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         description=DESCRIPTION,
         lifespan=lifespan,
         redirect_slashes=False,
+        docs_url=None,
         redoc_url=None,
         generate_unique_id_function=_operation_id,
     )
     app.state.metrics = metrics
     # Executions first: /api/playbooks/executions must not be taken for a playbook of that name.
-    for module in (executions, playbooks, actions, assets, tokens, audit, schemas, health):
+    for module in (executions, playbooks, actions, assets, tokens, audit, schemas, health, docs):
         app.include_router(module.router)
     app.add_middleware(Shell, metrics=metrics, limiter=limiter)
     handlers.install(app)

@@ -42,6 +42,7 @@ class Journal:
 
     database: Database
     _queue: list[NewAudit] = field(default_factory=list)
+    _flushing: asyncio.Lock = field(default_factory=asyncio.Lock)
     _minute: int = 0
     _counts: Counter[str] = field(default_factory=Counter)
     _suppressed: Counter[str] = field(default_factory=Counter)
@@ -90,15 +91,16 @@ class Journal:
 
     async def flush(self) -> None:
         """Write what waits; while the database is away it goes on waiting, up to the limit of the queue."""
-        self._turn_minute()
-        batch, self._queue = self._queue, []
-        if not batch:
-            return
-        try:
-            await self.database.write(audit.append, *batch)
-        except DatabaseUnavailable as error:
-            self._queue = (batch + self._queue)[-QUEUE_LIMIT:]
-            log.warning("audit entries wait for the database", waiting=len(self._queue), reason=str(error))
+        async with self._flushing:
+            self._turn_minute()
+            batch, self._queue = self._queue, []
+            if not batch:
+                return
+            try:
+                await self.database.write(audit.append, *batch)
+            except DatabaseUnavailable as error:
+                self._queue = (batch + self._queue)[-QUEUE_LIMIT:]
+                log.warning("audit entries wait for the database", waiting=len(self._queue), reason=str(error))
 
     def _note(self, request: Request, principal: Principal | None, outcome: str, details: dict[str, Json]) -> None:
         self._turn_minute()

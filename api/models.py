@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Generic, Literal, TypeVar
+from typing import Annotated, Final, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+
+from playbooks.record import Json
 
 Item = TypeVar("Item")
 
@@ -16,6 +18,31 @@ Timestamp = Annotated[
         description="RFC 3339, UTC, trailing Z; milliseconds where the second is not whole.",
     ),
 ]
+
+JSON_VALUE: Final = "JsonValue"
+
+JsonObject = Annotated[
+    dict[str, Json],
+    WithJsonSchema({"type": "object", "additionalProperties": {"$ref": f"#/components/schemas/{JSON_VALUE}"}}),
+]
+"""An object of anything, as ``playbooks.load`` reads JSON: integers of 64 bits, no NUL in texts."""
+
+
+def json_value_schema() -> dict[str, Json]:
+    """The schema of any JSON value that is taken."""
+    itself = {"$ref": f"#/components/schemas/{JSON_VALUE}"}
+    return {
+        "description": "Any JSON value; integers must fit in 64 bits, texts hold no NUL, depth is 64 at most.",
+        "anyOf": [
+            {"type": "null"},
+            {"type": "boolean"},
+            {"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1},
+            {"type": "number"},
+            {"type": "string", "pattern": r"^[^\x00]*$"},
+            {"type": "array", "items": itself},
+            {"type": "object", "additionalProperties": itself},
+        ],
+    }
 
 
 class Answer(BaseModel):

@@ -13,7 +13,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from api.models import ErrorAnswer
+from api.models import JSON_VALUE, ErrorAnswer, json_value_schema
 from playbooks.definition import playbook_schema
 from playbooks.record import Json
 
@@ -86,6 +86,7 @@ def build_openapi(app: FastAPI) -> dict[str, Any]:
     _, bodies = models_json_schema([(model, "validation") for model in _body_models.values()], ref_template=REF)
     schemas.update(bodies.get("$defs", {}))
     schemas.update(_definition_schemas())
+    schemas[JSON_VALUE] = json_value_schema()
     document["components"]["securitySchemes"] = {
         "bearer": {"type": "http", "scheme": "bearer", "description": "A token of this service."},
         "key": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "The same token."},

@@ -8,6 +8,8 @@ from typing import overload
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
+_FIRST = -62_135_596_800_000  # 0001-01-01T00:00:00Z
+_LAST = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z
 
 
 def now_ms() -> int:
@@ -24,9 +26,8 @@ def iso(milliseconds: int | None) -> str | None:
     if milliseconds is None:
         return None
     moment = _EPOCH + timedelta(milliseconds=milliseconds)
-    rest = milliseconds % 1000
-    text = moment.strftime("%Y-%m-%dT%H:%M:%S")
-    return f"{text}.{rest:03d}Z" if rest else f"{text}Z"
+    precision = "milliseconds" if milliseconds % 1000 else "seconds"
+    return moment.isoformat(timespec=precision).removesuffix("+00:00") + "Z"
 
 
 def parse_iso(text: str) -> int:
@@ -40,4 +41,5 @@ def parse_iso(text: str) -> int:
     moment = datetime.fromisoformat(text.upper())
     if moment.tzinfo is None:
         raise ValueError("the time has no offset; write Z for UTC")
-    return (moment - _EPOCH) // _MILLISECOND
+    # An offset can move a time out of the years that have four digits.
+    return min(max((moment - _EPOCH) // _MILLISECOND, _FIRST), _LAST)

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from api.auth import guard
 from api.body import Body, read_json
 from api.errors import BadRequest, Conflict, Detail, NotFound
-from api.models import Answer, Listing, Meta, Timestamp
+from api.models import Answer, JsonObject, Listing, Meta, Timestamp
 from api.openapi import BODY_ERRORS, answers, request_body
 from api.query import Page, PerPage
 from api.services import ServicesDep
@@ -59,7 +59,7 @@ class AssetContent(Body):
     ip: Address | None = Field(None, examples=["192.0.2.10"])
     url: str | None = Field(None, max_length=2000, pattern=r"^https?://[!-~]+$", examples=["https://example.com/"])
     tags: dict[TagName, TagValue] = Field(default_factory=dict, max_length=64, examples=[{"env": "prod"}])
-    attributes: dict[str, Json] = Field(default_factory=dict, description="Anything else; playbooks can read it.")
+    attributes: JsonObject = Field(default_factory=dict, description="Anything else; playbooks can read it.")
 
 
 class AssetCreate(AssetContent):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import AfterValidator
 
 from api.audit import ANONYMOUS
 from api.auth import guard
+from api.errors import BadRequest, Detail
 from api.models import Answer, Listing, Meta, Timestamp
 from api.openapi import answers
 from api.query import Page, PerPage
@@ -43,9 +43,7 @@ async def list_audit(
     object_type: Annotated[str | None, Query(max_length=100, examples=["playbook"])] = None,
     object_id: Annotated[str | None, Query(max_length=200)] = None,
     since: Annotated[
-        str | None,
-        Query(description="RFC 3339; entries from then on.", json_schema_extra={"format": "date-time"}),
-        AfterValidator(lambda text: text if text is None else iso(parse_iso(text))),
+        str | None, Query(description="RFC 3339; entries from then on.", json_schema_extra={"format": "date-time"})
     ] = None,
     page: Page = 1,
     per_page: PerPage = 20,
@@ -57,7 +55,7 @@ async def list_audit(
         action=action,
         object_type=object_type,
         object_id=object_id,
-        since=None if since is None else parse_iso(since),
+        since=_moment(since),
         page=page,
         per_page=per_page,
     )
@@ -77,3 +75,10 @@ async def list_audit(
         for row in rows
     ]
     return Listing(data=data, meta=Meta(total=total, page=page, per_page=per_page))
+
+
+def _moment(since: str | None) -> int | None:
+    try:
+        return None if since is None else parse_iso(since)
+    except ValueError as error:
+        raise BadRequest("The request has faults.", [Detail("/query/since", str(error))]) from error

@@ -6,7 +6,7 @@ import uuid
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Request
-from pydantic import AfterValidator, Field
+from pydantic import Field
 from sqlalchemy import Connection
 from starlette.responses import Response
 
@@ -38,17 +38,13 @@ Permission = Literal[
 TokenId = Annotated[str, Path(pattern=r"^[A-Za-z0-9-]{1,64}$", description="Id of the token, not the token itself.")]
 
 
-def _moment(text: str) -> str:
-    return iso(parse_iso(text))
-
-
 class TokenCreate(Body):
     """A new token.  Who may make tokens may give any permission."""
 
     name: str = Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$")
     permissions: list[Permission] = Field(min_length=1, max_length=20)
-    expires_at: Annotated[str, Field(json_schema_extra={"format": "date-time"}), AfterValidator(_moment)] | None = (
-        Field(None, description="RFC 3339, in the future; absent or null: the token does not expire.")
+    expires_at: Annotated[str, Field(json_schema_extra={"format": "date-time"})] | None = Field(
+        None, description="RFC 3339, in the future; absent or null: the token does not expire."
     )
 
 
@@ -81,9 +77,7 @@ async def create_token(request: Request, services: ServicesDep, principal: Curre
     """Make a token; the answer shows it, and nothing ever shows it again."""
     body = await read_json(request, TokenCreate)
     created_at = now_ms()
-    expires_at = parse_iso(body.expires_at) if body.expires_at else None
-    if expires_at is not None and expires_at <= created_at:
-        raise BadRequest("The token would have expired already.", [Detail("/expires_at", "must be in the future")])
+    expires_at = _expiry(body.expires_at, created_at)
     token = new_token()
     new = NewToken(
         id=str(uuid.uuid4()),
@@ -119,6 +113,18 @@ async def revoke_token(request: Request, services: ServicesDep, token_id: TokenI
         raise NotFound(f"There is no token {token_id}, or it is revoked already.") from error
     services.tokens.forget(token_id)
     return Response(status_code=204)
+
+
+def _expiry(text: str | None, now: int) -> int | None:
+    if text is None:
+        return None
+    try:
+        moment = parse_iso(text)
+    except ValueError as error:
+        raise BadRequest("The request has faults.", [Detail("/expires_at", str(error))]) from error
+    if moment <= now:
+        raise BadRequest("The token would have expired already.", [Detail("/expires_at", "must be in the future")])
+    return moment
 
 
 def _create(connection: Connection, new: NewToken, entry: NewAudit) -> TokenRow:

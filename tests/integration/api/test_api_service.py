@@ -117,8 +117,12 @@ async def test_errors_are_declared(app: FastAPI) -> None:
 
 
 async def test_docs(api: httpx2.AsyncClient) -> None:
-    """There is a page to try the interface."""
-    assert (await api.get("/docs")).status_code == 200
+    """The page to try the interface loads nothing from anywhere else."""
+    page = await api.get("/docs")
+    assert page.status_code == 200
+    assert page.headers["content-type"].startswith("text/html")
+    assert "://" not in page.text
+    assert "default-src 'none'" in page.headers["content-security-policy"]
 
 
 def _references(value: Any) -> list[str]:

@@ -14,6 +14,8 @@ $(STAMP): requirements.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@# Compiled beforehand, everything starts in half the time.
+	$(BIN)/python -m compileall -q playbooks workflows activities storage engine api cli settings.py worker.py
 	touch $@
 
 demo: install
@@ -38,9 +40,12 @@ bench: install
 	$(BIN)/python -m bench.run
 
 # --universal: one file for every platform; the file names no index, so it works behind any mirror.
+# The image takes what runs, and builds with what builds, in the very versions that the tests ran with.
+COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header
 lock:
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header \
-		pyproject.toml --extra dev requirements-build.in -o requirements.txt
+	$(COMPILE) pyproject.toml --extra dev requirements-build.in -o requirements.txt
+	$(COMPILE) --no-annotate -c requirements.txt pyproject.toml -o requirements-runtime.txt
+	$(COMPILE) --no-annotate -c requirements.txt requirements-build.in -o requirements-build.txt
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

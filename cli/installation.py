@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cli.http_probe import until_ok
+from cli.http_probe import until_ready
 from cli.supervisor import Part, StartError, Supervisor
 from engine.embedded import EmbeddedOptions, FolderLock, check_version, command
 
@@ -134,7 +134,7 @@ class Installation:
             environment = self._environment()
             drain = drain_seconds(environment) + STOP_SECONDS
             tokenless = {name: value for name, value in environment.items() if name != "STANCHION_ADMIN_TOKEN"}
-            parts.append(Part("worker", module("worker"), tokenless, drain))
+            parts.append(Part("worker", module("cli.work"), tokenless, drain))
             parts.append(Part("api", module("cli.serve"), environment, STOP_SECONDS))
         facts: dict[str, object] = {"temporal": temporal.address, "temporal_ui": self.ui_url}
         if not self.only_temporal:
@@ -169,12 +169,11 @@ class Installation:
             failing.cancel()
 
     async def _prepared_and_serving(self, supervisor: Supervisor) -> None:
-        wanted = ["temporal"] if self.only_temporal else ["database", "temporal"]
-        code = await supervisor.once(Part("prepare", module("cli.prepare", *wanted), self._environment()))
-        if code != 0:
-            raise StartError(f"The database or Temporal could not be prepared.{self._where_to_look()}")
         if not self.only_temporal:
-            await until_ok(self.reach, self.port, "/readyz")
+            # The worker prepares before it works, and the API answers for both.
+            await until_ready(self.reach, self.port)
+        elif await supervisor.once(Part("prepare", module("cli.prepare", "temporal"), self._environment())) != 0:
+            raise StartError(f"Temporal could not be prepared.{self._where_to_look()}")
 
     def _where_to_look(self) -> str:
         return f" See the logs in {self.options.log_dir}." if self.options.log_dir else ""

@@ -13,7 +13,14 @@ from datetime import timedelta
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
-from temporalio.exceptions import ActivityError, ApplicationError, TimeoutError, TimeoutType, is_cancelled_exception
+from temporalio.exceptions import (
+    ActivityError,
+    ApplicationError,
+    FailureError,
+    TimeoutError,
+    TimeoutType,
+    is_cancelled_exception,
+)
 from temporalio.workflow import ActivityCancellationType
 
 from playbooks.contract import SET_ACTION, ActionCall, ActionResult
@@ -55,6 +62,8 @@ NO_RETRY = RetryPolicy(maximum_attempts=1)
 class _Failure:
     error: ErrorInfo
     retryable: bool
+    retry_after: float = 0.0
+    """Seconds that the other side asks us to wait."""
 
 
 async def run_action(state: RunState, step: ActionStep) -> Outcome:
@@ -74,7 +83,7 @@ async def run_action(state: RunState, step: ActionStep) -> Outcome:
             return Outcome(State.COMPLETED, answer.output, would=answer.would, effects=answer.effects)
         if not answer.retryable or attempt >= step.retry.max_attempts:
             return Outcome(State.FAILED, error=answer.error)
-        await _wait_for_retry(state, step, attempt, answer.error)
+        await _wait_for_retry(state, step, attempt, answer)
 
 
 async def _attempt(state: RunState, step: ActionStep, attempt: int, rendered: Rendered) -> ActionResult | _Failure:
@@ -95,10 +104,11 @@ async def _attempt(state: RunState, step: ActionStep, attempt: int, rendered: Re
             return await _run_local(step, call)
         flush(state)
         return await _run_ordinary(step, call)
-    except ActivityError as error:
+    except FailureError as error:
         if is_cancelled_exception(error):
             raise
-        return _failure(error)
+        # A local activity's failure comes bare, an ordinary one's inside an ActivityError.
+        return _failure(error.cause if isinstance(error, ActivityError) else error)
 
 
 async def _run_local(step: ActionStep, call: ActionCall) -> ActionResult:
@@ -141,11 +151,14 @@ def _activity_id(call: ActionCall) -> str:
     return call.step_id if call.attempt == 1 else f"{call.step_id}:{call.attempt}"
 
 
-def _failure(error: ActivityError) -> _Failure:
-    cause = error.cause
+def _failure(cause: BaseException | None) -> _Failure:
     if isinstance(cause, ApplicationError) and cause.type != "WorkerShutdown":
         told = cause.details[0] if cause.details and isinstance(cause.details[0], dict) else {}
-        return _Failure(ErrorInfo(cause.type or "internal", cause.message), bool(told.get("retryable", False)))
+        return _Failure(
+            ErrorInfo(cause.type or "internal", cause.message),
+            retryable=bool(told.get("retryable", False)),
+            retry_after=float(told.get("retry_after") or 0.0),
+        )
     if isinstance(cause, TimeoutError) and cause.type is not TimeoutType.HEARTBEAT:
         return _Failure(ErrorInfo(TIMED_OUT, "the worker did not end the action in its time"), retryable=False)
     return _Failure(
@@ -154,9 +167,9 @@ def _failure(error: ActivityError) -> _Failure:
     )
 
 
-async def _wait_for_retry(state: RunState, step: ActionStep, attempt: int, error: ErrorInfo) -> None:
-    seconds = retry_interval(step.retry, attempt)
-    state.waits(step, Waiting("retry", now_ms() + int(seconds * 1000)), error)
+async def _wait_for_retry(state: RunState, step: ActionStep, attempt: int, failure: _Failure) -> None:
+    seconds = max(retry_interval(step.retry, attempt), failure.retry_after)
+    state.waits(step, Waiting("retry", now_ms() + int(seconds * 1000)), failure.error)
     if seconds > 0:
         flush(state)
         await workflow.sleep(seconds, summary=f"{step.name}: retry {attempt + 1}")

@@ -46,6 +46,8 @@ def tell_error(fault: ApiError, as_json: bool) -> None:
         emit(fault.document)
         return
     complain(str(fault))
+    if running := fault.document["error"].get("execution_id"):
+        complain(f"  the running one: {running}")
     for detail in fault.details:
         complain("  " + place_of(detail) + str(detail.get("message", "")))
 

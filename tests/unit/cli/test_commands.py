@@ -98,6 +98,16 @@ def test_conflict_is_told_with_exit_code_1() -> None:
     assert outcome.stderr == "Parameters are wrong.\n  /parameters/n: must be a number\n"
 
 
+def test_conflict_names_the_running_execution() -> None:
+    """A conflict says which execution stands in the way."""
+    answer = Reply(
+        409, {"status": "error", "error": {"code": "conflict", "message": "Busy.", "execution_id": "exec-9"}}
+    )
+    with FakeApi(lambda _: answer) as api:
+        outcome = stanchion(api, "run", "triage", ASSET)
+    assert outcome.stderr == "Busy.\n  the running one: exec-9\n"
+
+
 def test_error_with_json_is_the_document_of_the_api() -> None:
     """With --json an error is the API's own document on stdout, still with exit code 1."""
     with FakeApi(lambda _: error(409, "conflict", "Already running.")) as api:

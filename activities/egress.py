@@ -29,11 +29,9 @@ REFUSED_NETWORKS: tuple[Network, ...] = tuple(
         "192.88.99.0/24",  # relays of 6to4, RFC 7526
         "198.18.0.0/15",
         "240.0.0.0/4",
-        "64:ff9b:1::/48",  # local-use NAT64, RFC 8215
-        "5f00::/16",  # segment routing, RFC 9602
-        "fec0::/10",  # site-local, RFC 3879
     )
 )
+GLOBAL_UNICAST = IPv6Network("2000::/3")  # all that IANA has given out for it
 NAT64 = IPv6Network("64:ff9b::/96")
 
 
@@ -104,6 +102,8 @@ class EgressPolicy:
 def is_public(address: Address) -> bool:
     """True when ``address`` is a global unicast address."""
     if address.is_multicast or not address.is_global:
+        return False
+    if isinstance(address, IPv6Address) and address not in GLOBAL_UNICAST:
         return False
     return not any(address in network for network in REFUSED_NETWORKS)
 

@@ -16,7 +16,7 @@ from activities.action import ActionContext, AnyAction, Rehearsal
 from activities.catalogue import ActionCatalogue
 from activities.egress import EgressPolicy
 from activities.errors import ActionError
-from activities.scrub import Scrubber, scrub_logs, scrubbing
+from activities.scrub import Scrubber, scrub_logs, scrubber_of, scrubbing
 from activities.secrets import EnvironmentSecrets, SecretResolver, fill_in, look_up
 from playbooks.contract import ActionCall, ActionResult
 
@@ -63,7 +63,7 @@ class ActionRunner:
             secrets = await look_up(call.secrets, self._secrets)
         except ActionError as error:
             raise _failure(name, error, Scrubber()) from None
-        scrubber = Scrubber(secrets.values())
+        scrubber = scrubber_of(tuple(secrets.values()))
         with scrubbing(scrubber):
             try:
                 return await self._perform(name, call, secrets, scrubber)

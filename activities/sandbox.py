@@ -14,6 +14,7 @@ import asyncio
 import json
 import os
 import shutil
+import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -134,7 +135,7 @@ def _memory_file(name: str, content: bytes) -> int:
 
 def _options(job: Job, script: int, status: int) -> list[str]:
     memory = str(job.memory_mb * MEBIBYTE)
-    options = ["--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent", "--new-session"]
+    options = ["--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent"]
     options += ["--cap-drop", "ALL", "--uid", str(NOBODY), "--gid", str(NOBODY), "--hostname", "sandbox"]
     options += ["--json-status-fd", str(status), "--clearenv"]
     for name, value in {"PATH": PATH, "HOME": "/tmp", "LANG": "C.UTF-8", **job.environment}.items():
@@ -165,7 +166,9 @@ def _program(job: Job) -> list[str]:
     memory = job.memory_mb * MEBIBYTE
     # One process more than asked for: the sandbox's own first process counts.
     limits = {"as": memory, "cpu": int(job.seconds) + 1, "nproc": job.processes + 1, "nofile": OPEN_FILES, "core": 0}
-    return ["prlimit", *(f"--{name}={value}:{value}" for name, value in limits.items()), "--", job.interpreter, SCRIPT]
+    options = [f"--{name}={value}:{value}" for name, value in limits.items()]
+    # In a session of its own: a script that signals its process group would else reach bwrap.
+    return ["prlimit", *options, "--", "setsid", job.interpreter, SCRIPT]
 
 
 async def _spawn(command: list[str], inherited: list[int]) -> asyncio.subprocess.Process:
@@ -176,6 +179,7 @@ async def _spawn(command: list[str], inherited: list[int]) -> asyncio.subprocess
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             pass_fds=inherited,
+            start_new_session=True,
             # Empty but for the path: the sandbox's first process shows its environment to the script.
             env={"PATH": os.environ.get("PATH", PATH)},
         )
@@ -205,7 +209,6 @@ async def _feed(pipe: asyncio.StreamWriter, content: bytes) -> None:
         pipe.write(content)
         await pipe.drain()
         pipe.close()
-        await pipe.wait_closed()
 
 
 async def _collect(process: asyncio.subprocess.Process, pipe: asyncio.StreamReader, limit: int) -> bytes:
@@ -215,17 +218,25 @@ async def _collect(process: asyncio.subprocess.Process, pipe: asyncio.StreamRead
         content += chunk
         if len(content) > limit:
             del content[limit + 1 :]
-            with suppress(ProcessLookupError):
-                process.kill()
+            _signal(process)
     return bytes(content)
 
 
 async def _kill(process: asyncio.subprocess.Process) -> None:
-    """Kill it; bwrap's death takes the whole sandbox with it (``--die-with-parent``)."""
     if process.returncode is None:
-        with suppress(ProcessLookupError):
-            process.kill()
+        _signal(process)
         await process.wait()
+
+
+def _signal(process: asyncio.subprocess.Process) -> None:
+    """Kill the sandbox: bwrap and its first process inside, with which the kernel kills all others.
+
+    Those two share a process group, which nothing else is in.  ``--die-with-parent`` alone would not do: a bwrap that
+    dies while it is still setting up leaves its child behind, and ``--new-session`` would take the child out of the
+    group before it asks to die with its parent.
+    """
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _exit_code(status: int) -> int | None:

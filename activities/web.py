@@ -6,6 +6,8 @@ No proxy of the environment is used: it would connect for us, past the guard.
 from __future__ import annotations
 
 import asyncio
+import os
+import re
 import ssl
 import zlib
 from collections.abc import Iterable, Iterator
@@ -26,6 +28,9 @@ MAX_REDIRECTS = 5
 
 OWN_HEADERS = frozenset({"host", "content-length", "transfer-encoding", "connection", "accept-encoding"})
 """Headers that the client alone writes; a playbook that could would speak to another host than the one checked."""
+
+HOST = re.compile(r"[A-Za-z0-9._-]+")
+"""A name or an IPv4 address; the URL's parser lets a colon through only inside a valid IPv6 address."""
 
 IDENTITY = ("", "identity")
 
@@ -95,7 +100,8 @@ def parse_url(text: str) -> httpx2.URL:
 
 def check_url(url: httpx2.URL) -> None:
     """Raise ``ActionError`` with code ``invalid_url`` for a URL that no action may call."""
-    if url.scheme not in ("http", "https") or not url.raw_host:
+    host = url.raw_host.decode("ascii")
+    if url.scheme not in ("http", "https") or not (HOST.fullmatch(host) or ":" in host):
         raise ActionError("invalid_url", "The URL must begin with http:// or https:// and a host.", retryable=False)
     if url.userinfo:
         raise ActionError("invalid_url", "A user and password do not belong into a URL, but into a header.", False)
@@ -257,8 +263,8 @@ def _explained(error: httpx2.HTTPError, where: str) -> ActionError:
             certificate = isinstance(tls, ssl.SSLCertVerificationError)
             reason = tls.verify_message if isinstance(tls, ssl.SSLCertVerificationError) else tls.reason or str(tls)
             return ActionError("tls_failed", f"{where}: TLS failed: {reason}.", retryable=not certificate)
-        system = [cause for cause in causes if isinstance(cause, OSError) and cause.strerror]
-        reason = str(system[-1].strerror) if system else "no connection in time"
+        system = [cause.errno for cause in causes if isinstance(cause, OSError) and cause.errno]
+        reason = os.strerror(system[-1]) if system else "no connection in time"
         return ActionError("connect_failed", f"{where}: cannot connect: {reason}.")
     if isinstance(error, httpx2.LocalProtocolError):
         return ActionError("invalid_input", f"{where}: cannot be sent: {error}.", retryable=False)

@@ -1,0 +1,98 @@
+"""Every action of the catalogue is rehearsed where it could touch nothing: no network, and a disk that is read-only."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from activities.catalogue import load_catalogue
+
+ROOT = Path(__file__).parents[3]
+
+EXAMPLES: dict[str, dict[str, object]] = {
+    "core.echo": {"a": 1},
+    "core.set": {"a": 1},
+    "core.sleep": {"seconds": 3600},
+    "core.fail": {"times": 0},
+    "http.request": {"method": "POST", "url": "https://example.com/x", "json": {"a": 1}},
+    "notify.slack": {"webhook_url": "https://hooks.slack.com/services/T/B/X", "text": "hello"},
+    "script.run": {"script": "touch /tmp/touched"},
+}
+
+PROGRAM = """
+import asyncio, json, os, sys
+from activities.action import ActionContext
+from activities.catalogue import load_catalogue
+
+async def main() -> None:
+    asyncio.get_running_loop().slow_callback_duration = 5
+    context = ActionContext("exec-1", "pb-1", "asset-1", "act-001", dry_run=True)
+    catalogue = load_catalogue()
+    sys.addaudithook(forbid)
+    for name, parameters in json.loads(os.environ["EXAMPLES"]).items():
+        action = catalogue[name]
+        rehearsal = await asyncio.wait_for(action.rehearse(action.Input.model_validate(parameters), context), 2)
+        print(json.dumps([name, rehearsal.would]))
+
+def forbid(event: str, arguments: tuple) -> None:
+    # A sandbox makes a connection fail; this also catches an attempt whose failure is swallowed.
+    if event in ("socket.connect", "socket.getaddrinfo", "socket.sendto", "subprocess.Popen", "os.exec"):
+        raise SystemExit(f"touched the world: {event} {arguments}")
+    if event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+"):
+        raise SystemExit(f"wrote a file: {arguments}")
+
+asyncio.run(main())
+"""
+
+
+def sandboxed(program: str) -> subprocess.CompletedProcess[str]:
+    """Run ``program`` with the project in reach, the whole disk read-only, and no network."""
+    command = ["bwrap", "--unshare-all", "--die-with-parent", "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev"]
+    return subprocess.run(
+        [*command, "--chdir", str(ROOT), sys.executable, "-B", "-c", program],
+        env={"PATH": os.environ["PATH"], "EXAMPLES": json.dumps(EXAMPLES)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_every_action_has_an_example() -> None:
+    """A new action is rehearsed here too, or this test says so."""
+    assert set(load_catalogue()) == set(EXAMPLES)
+
+
+def test_every_action_rehearses_without_touching_anything() -> None:
+    """Each answers with a sentence; none connects, starts a process or writes."""
+    finished = sandboxed(PROGRAM)
+    assert finished.returncode == 0, finished.stderr
+    answers = dict(json.loads(line) for line in finished.stdout.splitlines())
+    assert set(answers) == set(EXAMPLES)
+    assert all(answers.values())
+
+
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        'open("touched", "w")',
+        '__import__("socket").create_connection(("1.1.1.1", 80), 1)',
+    ],
+)
+def test_the_sandbox_of_this_test_holds(attempt: str) -> None:
+    """The sandbox itself stops a write and a connection, so the test above can fail."""
+    finished = sandboxed(attempt)
+    assert finished.returncode != 0
+    assert "OSError" in finished.stderr
+
+
+def test_the_watch_of_this_test_holds() -> None:
+    """An attempt whose failure would be swallowed is seen all the same."""
+    swallowing = 'asyncio.run(main())\ntry: open("touched", "w")\nexcept OSError: pass\n'
+    finished = sandboxed(PROGRAM.replace("asyncio.run(main())", swallowing))
+    assert "wrote a file" in finished.stderr

@@ -145,7 +145,10 @@ _OPEN = (
     .order_by(_c.number)
     .limit(bindparam("at_most"))
 )
-_HAS_OPEN = select(_c.number).where(_c.closed_at.is_(None), _c.playbook_id == bindparam("for_playbook")).limit(1)
+_playbook_by_value = _c.playbook_id.concat("")
+"""The playbook's id where its index must not be used: SQLite keeps no statistics and would take it for the best."""
+
+_HAS_OPEN = select(_c.number).where(_c.closed_at.is_(None), _playbook_by_value == bindparam("for_playbook")).limit(1)
 # ON CONFLICT rather than a caught error: an error would end the whole transaction on Postgres.
 _INSERT_KEY = {
     "sqlite": sqlite.insert(idempotency_keys).on_conflict_do_nothing().returning(idempotency_keys.c.key),
@@ -253,8 +256,8 @@ def _filters(
 ) -> list[ColumnElement[bool]]:
     wanted: list[ColumnElement[bool]] = []
     if playbook_id is not None:
-        # Where both are given, the asset's index: SQLite keeps no statistics, and an asset has fewer runs.
-        column = _c.playbook_id if asset_id is None else _c.playbook_id.concat("")
+        # Where both are given, by the asset's index: an asset has fewer runs than a playbook.
+        column = _c.playbook_id if asset_id is None else _playbook_by_value
         wanted.append(column == playbook_id)
     if asset_id is not None:
         wanted.append(_c.asset_id == asset_id)

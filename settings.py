@@ -19,18 +19,21 @@ class Settings(BaseSettings):
 
     data_dir: Path = Field(Path("data"), description="Folder of the embedded database and of Temporal's file.")
     database_url: str | None = Field(
-        None, description="SQLAlchemy URL; default is SQLite in the data folder. Postgres: postgresql+psycopg://…"
+        None,
+        description="SQLAlchemy URL: postgresql+psycopg://user:password@host/name. Unset: SQLite in the data folder.",
     )
     host: str = Field("127.0.0.1", description="Address that the API listens on.")
     port: int = Field(8080, description="Port of the API.")
     temporal_address: str = Field("127.0.0.1:7233", description="host:port of Temporal's frontend.")
     temporal_namespace: str = Field("default", description="Temporal namespace.")
     temporal_ui_url: str | None = Field(None, description="Base URL of the Temporal Web UI, for links in answers.")
-    temporal_retention_days: int = Field(30, ge=1, description="Days that Temporal keeps closed runs (embedded).")
+    temporal_retention_days: int = Field(30, ge=1, description="Days that Temporal keeps closed runs.")
     task_queue: str = Field("stanchion", description="Temporal task queue of workflows and activities.")
     admin_token: SecretStr | None = Field(None, description="A token with every permission, for the first start.")
     encryption_key: SecretStr | None = Field(
-        None, description="Base64 of 32 bytes; when set, payloads in Temporal are encrypted with AES-GCM."
+        None,
+        description="Base64 of 32 bytes: payloads in Temporal are encrypted with AES-GCM. "
+        "Several with commas between them: the first encrypts, all decrypt.",
     )
     max_body_bytes: int = Field(1024 * 1024, ge=1024, description="Largest request body.")
     rate_limit: int | None = Field(None, ge=1, description="Requests a minute for one token; unset: no limit.")

@@ -1,0 +1,94 @@
+"""Writes docs/settings.md from settings.py: ``python scripts/settings_page.py``.
+
+``python scripts/settings_page.py --check`` only compares, and ends with 1 where the page is out of date.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
+
+from settings import Settings
+
+PAGE = Path(__file__).parent.parent / "docs" / "settings.md"
+HEAD = """\
+# Settings
+
+Every setting is an environment variable. API, worker and `stanchion migrate` read the same ones, once, when they
+start; `stanchion up` hands them on to its parts. Times are seconds, sizes bytes. This page is made from `settings.py`
+by `scripts/settings_page.py`, and a test holds the two together.
+
+| variable | default | what it is |
+| --- | --- | --- |
+"""
+FOOT = """
+A variable that is set counts, also when its value is empty: leave out what is to keep its default.
+
+## Secrets of playbooks
+
+`{{ secrets.slack_webhook_url }}` in the parameters of an action is `STANCHION_SECRET_SLACK_WEBHOOK_URL` in the
+environment of the worker. It is filled in on the worker immediately before the action runs, and never stands in
+Temporal's history, in a log, in an output or in an error.
+
+## Temporal's own variables
+
+`TEMPORAL_ADDRESS`, `TEMPORAL_NAMESPACE`, `TEMPORAL_API_KEY`, `TEMPORAL_TLS_…` and the rest of
+[Temporal's client configuration](https://docs.temporal.io/develop/environment-configuration) win over
+`STANCHION_TEMPORAL_ADDRESS` and `STANCHION_TEMPORAL_NAMESPACE` in API, worker and `stanchion migrate`. A configuration
+file is read only when `TEMPORAL_CONFIG_FILE` or `TEMPORAL_PROFILE` asks for it. `stanchion up` ignores them all, since
+it brings its own server.
+
+## The command line as a client
+
+| variable | default | what it is |
+| --- | --- | --- |
+| `STANCHION_URL` | `http://127.0.0.1:8080` | Where the API is. |
+| `STANCHION_TOKEN` | | Token of the API; for an API on this machine, that of the data folder is the default. |
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    return HEAD + "".join(_row(name, field) for name, field in Settings.model_fields.items()) + FOOT
+
+
+def _row(name: str, field: FieldInfo) -> str:
+    return f"| `STANCHION_{name.upper()}` | {_default(field)} | {_meaning(field)} |\n"
+
+
+def _default(field: FieldInfo) -> str:
+    value: Any = field.default
+    return "" if value in (None, "") else f"`{value}`"
+
+
+def _meaning(field: FieldInfo) -> str:
+    words = [field.description or "", *_limits(field)]
+    if field.annotation == SecretStr | None:
+        words.append("Secret.")
+    return " ".join(words).replace("|", "\\|")
+
+
+def _limits(field: FieldInfo) -> Iterator[str]:
+    for rule in field.metadata:
+        if (least := getattr(rule, "ge", None)) is not None:
+            yield f"At least {least}."
+        if (below := getattr(rule, "gt", None)) is not None:
+            yield f"More than {below}."
+
+
+def main(arguments: list[str]) -> int:
+    """Writes the page, or compares it; the exit code is 1 where it differs."""
+    if "--check" in arguments:
+        return int(not PAGE.exists() or PAGE.read_text(encoding="utf-8") != page())
+    PAGE.parent.mkdir(exist_ok=True)
+    PAGE.write_text(page(), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -17,7 +17,7 @@ from playbooks.faults import Fault
 from playbooks.parsing import ParsedTemplate, compile_template
 from playbooks.plan import Template, Tree
 from playbooks.record import Json
-from playbooks.schemas import told, validator
+from playbooks.schemas import errors_of, told, validator
 
 Path = tuple[str | int, ...]
 
@@ -29,41 +29,49 @@ EXECUTION_FIELDS = ("id", "dry_run", "started_at")
 STEP_FIELDS = ("status", "output", "error")
 
 MAX_FAULTS = 100
-MAX_NODES = 60_000
+MAX_NODES = 40_000
 """Nodes of all the expressions of one definition together: compiling more would take more than a second."""
+
+_COMPILING = 8
+"""What it takes to compile any expression at all, in nodes."""
 
 _SUGGESTIONS = 20
 
 
 @dataclass(slots=True)
 class Faults:
-    """The faults found so far; beyond ``MAX_FAULTS`` they are only counted."""
+    """The faults found so far; beyond ``MAX_FAULTS`` they are not kept."""
 
     document: Document
     found: list[Fault] = field(default_factory=list)
-    more: int = 0
+    more: bool = False
 
     def __bool__(self) -> bool:
         return bool(self.found)
+
+    @property
+    def full(self) -> bool:
+        """Whether there are so many that looking for more is of no use."""
+        return self.more
 
     def add(self, path: Path, message: str) -> None:
         """Notes a fault at ``path``."""
         if len(self.found) < MAX_FAULTS:
             self.found.append(self.document.fault(path, message))
         else:
-            self.more += 1
+            self.more = True
 
     def add_within(self, path: Path, line: int, column: int, message: str) -> None:
         """Notes a fault at a place within the string at ``path``."""
         if len(self.found) < MAX_FAULTS:
             self.found.append(self.document.fault_within(path, line, column, message))
         else:
-            self.more += 1
+            self.more = True
 
     def listed(self) -> list[Fault]:
-        """The faults, in the order of the text, and how many were left out."""
+        """The faults, in the order of the text, and whether there are more."""
         result = sorted(dict.fromkeys(self.found), key=lambda fault: (fault.line or 0, fault.column or 0))
-        return [*result, Fault("", f"and {self.more} more")] if self.more else result
+        return [*result, Fault("", f"there are more faults; these are the first {MAX_FAULTS}")] if self.more else result
 
 
 class Expressions:
@@ -76,6 +84,7 @@ class Expressions:
 
     def compile(self, source: str) -> Expression:
         """The compiled ``source``.  Raises ExpressionError."""
+        self.left -= 1
         known = self.cache.get(source)
         if known is None:
             known = self.cache[source] = self._compile(source)
@@ -89,9 +98,9 @@ class Expressions:
         try:
             expression = compile_expression(source, self.names)
         except ExpressionError as error:
-            self.left -= 20 + len(source) // 8
+            self.left -= _COMPILING + error.size + len(source) // 8
             return error
-        self.left -= expression.size
+        self.left -= _COMPILING + expression.size
         return expression
 
 
@@ -119,23 +128,21 @@ class Checker:
                 self.faults.add_within(path, problem.line, problem.column, problem.message)
             return []
         for reference in expression.references:
-            self.reference(path, reference, index)
+            message = self._reference_fault(reference, index)
+            if message is not None:
+                self.faults.add_within(path, reference.line, reference.column, message)
         return expression.tree
 
     def template(self, value: Json, path: Path, index: int, secrets: bool = False) -> ParsedTemplate:
         """The template of a value; faults are noted."""
         parsed = compile_template(value, self.expressions.compile, secrets)
-        for problem in parsed.problems:
-            self.faults.add_within((*path, *problem.path), problem.line, problem.column, problem.message)
+        for problem in parsed.problems[: MAX_FAULTS + 1]:
+            self.faults.add_within((*path, *problem.path), *problem.place(value), problem.message)
         for use in parsed.references:
-            self.reference((*path, *use.path), use.reference, index)
+            message = self._reference_fault(use.reference, index)
+            if message is not None and not self.faults.full:
+                self.faults.add_within((*path, *use.path), *use.place(value), message)
         return parsed
-
-    def reference(self, path: Path, reference: Reference, index: int) -> None:
-        """Notes a fault when a step at ``index`` cannot refer to this."""
-        message = self._reference_fault(reference, index)
-        if message is not None:
-            self.faults.add_within(path, reference.line, reference.column, message)
 
     def _reference_fault(self, reference: Reference, index: int) -> str | None:
         match reference.root:
@@ -178,13 +185,15 @@ class Checker:
         checker = self.validators.get(spec.name)
         if checker is None:
             checker = self.validators[spec.name] = validator(spec.input_schema)
-        if not checker.is_valid(value):
+        if not checker.is_valid(value) and not self.faults.full:
             templated = set(parsed.paths)
             above = {place[:length] for place in templated for length in range(len(place) + 1)}
-            for error in checker.iter_errors(value):
+            for error in errors_of(checker, value):
                 if not _depends_on_template(tuple(error.instance_path), error.kind.name, templated, above):
                     for where, message in told(error):
                         self.faults.add((*path, *where), message)
+                if self.faults.full:
+                    break
         return parsed.template
 
     def suggest(self, name: str, known: Iterable[str]) -> str:

@@ -129,6 +129,8 @@ class _Planner:
         self._check_list()
         steps: list[AnyStep] = []
         for index, raw in enumerate(self.raw[:MAX_STEPS]):
+            if self.faults.full:
+                break
             definition, problems = parse_step(raw)
             for path, message in problems:
                 self.faults.add(("steps", index, *path), message)

@@ -16,7 +16,7 @@ from playbooks.checked import Checked, Unsupported, read_checked
 from playbooks.cost import check_cost
 from playbooks.plan import Tree
 from playbooks.text import braces_to_parentheses
-from playbooks.values import EvaluationError
+from playbooks.values import MAX_STEPS, BudgetError, EvaluationError
 
 MAX_SOURCE = 4096
 """Characters of one expression."""
@@ -39,11 +39,12 @@ class Problem:
 
 
 class ExpressionError(Exception):
-    """An expression that does not compile; carries everything that is wrong with it."""
+    """An expression that does not compile; carries everything that is wrong with it, and what it took to say so."""
 
-    def __init__(self, problems: list[Problem]) -> None:
+    def __init__(self, problems: list[Problem], size: int = 20) -> None:
         super().__init__("; ".join(problem.message for problem in problems))
         self.problems = problems
+        self.size = size
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """A compiled expression: ``size`` is the number of its nodes."""
+    """A compiled expression: ``size`` says what it took to compile and check it, in nodes."""
 
     tree: Tree
     references: tuple[Reference, ...]
@@ -74,11 +75,13 @@ def compile_expression(source: str, names: Iterable[str]) -> Expression:
         serialized = _environment(frozenset(names)).compile(text).serialize()
         checked = read_checked(serialized)
         _check_macros(checked.tree, checked, 0)
-        check_cost(checked.tree)
+        size = checked.size + check_cost(checked.tree) // 10
     except RuntimeError as error:
         raise ExpressionError(_problems(str(error))) from None
     except Unsupported as error:
         raise ExpressionError([Problem(*_place(text, error.position), error.message)]) from None
+    except BudgetError as error:
+        raise ExpressionError([Problem(1, 1, str(error))], size=MAX_STEPS // 10) from None
     except EvaluationError as error:
         raise ExpressionError([Problem(1, 1, str(error))]) from None
     except (TypeError, UnicodeError):
@@ -87,7 +90,7 @@ def compile_expression(source: str, names: Iterable[str]) -> Expression:
         Reference(root, path, *_place(text, position))
         for root, path, position in _references(checked.tree, checked, frozenset())
     )
-    return Expression(checked.tree, references, checked.size)
+    return Expression(checked.tree, references, size)
 
 
 @lru_cache(maxsize=32)

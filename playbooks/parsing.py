@@ -8,10 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from playbooks.expressions import Expression, ExpressionError, Problem, Reference
+from playbooks.expressions import Expression, ExpressionError, Reference
 from playbooks.plan import Template
 from playbooks.record import Json
 from playbooks.text import Span, UnclosedTemplate, find_templates
+
+MAX_PROBLEMS = 100
+"""Problems of one value after which no more are looked for."""
 
 Path = tuple[str | int, ...]
 Compiler = Callable[[str], Expression]
@@ -20,20 +23,37 @@ Compiler = Callable[[str], Expression]
 
 @dataclass(frozen=True, slots=True)
 class PlacedProblem:
-    """Something wrong in the string at ``path``; ``line`` and ``column`` count from 1 within that string."""
+    """Something wrong in the string at ``path``: at ``line`` and ``column`` (from 1) after ``offset`` in it."""
 
     path: Path
+    offset: int
     line: int
     column: int
     message: str
 
+    def place(self, value: Json) -> tuple[int, int]:
+        """Line and column within the string of ``value``."""
+        return _place(value, self.path, self.offset, self.line, self.column)
+
 
 @dataclass(frozen=True, slots=True)
 class PlacedReference:
-    """A use of a name in the string at ``path``; the reference's line and column count within that string."""
+    """A use of a name in the string at ``path``; its line and column count from ``offset`` in that string."""
 
     path: Path
+    offset: int
     reference: Reference
+
+    def place(self, value: Json) -> tuple[int, int]:
+        """Line and column within the string of ``value``."""
+        return _place(value, self.path, self.offset, self.reference.line, self.reference.column)
+
+
+def _place(value: Json, path: Path, offset: int, line: int, column: int) -> tuple[int, int]:
+    for key in path:
+        value = value[key]
+    before = value.count("\n", 0, offset)
+    return before + line, column + (offset - value.rfind("\n", 0, offset) - 1 if line == 1 else 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +79,9 @@ def compile_template(value: Json, compiler: Compiler, secrets_allowed: bool = Fa
         try:
             spans = find_templates(text)
         except UnclosedTemplate as error:
-            parsed.problems.append(PlacedProblem(path, *_place(text, error.position), str(error)))
+            parsed.problems.append(PlacedProblem(path, error.position, 1, 1, str(error)))
             continue
-        _compile_string(parsed, path, text, spans, compiler, secrets_allowed)
+        _StringCompiler(parsed, path, text, compiler, secrets_allowed).compile(spans)
     return parsed
 
 
@@ -76,49 +96,55 @@ def _strings(value: Json, path: Path) -> Iterator[tuple[Path, str]]:
             yield from _strings(item, (*path, index))
 
 
-def _compile_string(
-    parsed: ParsedTemplate, path: Path, text: str, spans: list[Span], compiler: Compiler, secrets_allowed: bool
-) -> None:
-    parts: list[Json] = []
-    position = 0
-    for span in spans:
-        if span.start > position:
-            parts.append(text[position : span.start])
-        position = span.end
-        part = _compile_span(parsed, path, text, span, compiler, secrets_allowed)
-        if part is not None:
-            parts.append(part)
-    if position < len(text):
-        parts.append(text[position:])
-    if len(parts) == 1 and isinstance(parts[0], list) and parts[0][0] == "x":
-        parsed.template[1].append([list(path), "value", parts[0][1]])
-    else:
-        parsed.template[1].append([list(path), "text", parts])
+@dataclass(frozen=True, slots=True)
+class _StringCompiler:
+    """Compiles one string that holds templates."""
 
+    parsed: ParsedTemplate
+    path: Path
+    text: str
+    compiler: Compiler
+    secrets_allowed: bool
 
-def _compile_span(
-    parsed: ParsedTemplate, path: Path, text: str, span: Span, compiler: Compiler, secrets_allowed: bool
-) -> Json:
-    line, column = _place(text, span.inner_start)
-    source = text[span.inner_start : span.inner_end]
-    if not source.strip():
-        parsed.problems.append(PlacedProblem(path, line, column, "the template is empty"))
-        return None
-    try:
-        expression = compiler(source)
-    except ExpressionError as error:
-        parsed.problems.extend(_shifted(path, line, column, problem) for problem in error.problems)
-        return None
-    secrets = [reference for reference in expression.references if reference.root == "secrets"]
-    if secrets:
+    def compile(self, spans: list[Span]) -> None:
+        parts: list[Json] = []
+        position = 0
+        for span in spans:
+            if len(self.parsed.problems) > MAX_PROBLEMS:
+                return
+            if span.start > position:
+                parts.append(self.text[position : span.start])
+            position = span.end
+            part = self.part(span.inner_start, self.text[span.inner_start : span.inner_end])
+            if part is not None:
+                parts.append(part)
+        if position < len(self.text):
+            parts.append(self.text[position:])
+        whole = len(parts) == 1 and isinstance(parts[0], list) and parts[0][0] == "x"
+        slot = [list(self.path), "value", parts[0][1]] if whole else [list(self.path), "text", parts]
+        self.parsed.template[1].append(slot)
+
+    def part(self, offset: int, source: str) -> Json:
+        """One template as a part; None, with its problems noted, when it is wrong."""
+        if not source.strip():
+            return self.problem(offset, 1, 1, "the template is empty")
+        try:
+            expression = self.compiler(source)
+        except ExpressionError as error:
+            for problem in error.problems:
+                self.problem(offset, problem.line, problem.column, problem.message)
+            return None
+        secret = next((use for use in expression.references if use.root == "secrets"), None)
+        if secret is None:
+            self.parsed.references.extend(PlacedReference(self.path, offset, use) for use in expression.references)
+            return ["x", expression.tree]
         name = _secret_name(expression)
-        if secrets_allowed and name is not None:
+        if self.secrets_allowed and name is not None:
             return ["secret", name]
-        message = _SECRET_FORM if secrets_allowed else _SECRET_PLACE
-        parsed.problems.append(_shifted(path, line, column, Problem(secrets[0].line, secrets[0].column, message)))
-        return None
-    parsed.references.extend(PlacedReference(path, _moved(line, column, use)) for use in expression.references)
-    return ["x", expression.tree]
+        return self.problem(offset, secret.line, secret.column, _SECRET_FORM if self.secrets_allowed else _SECRET_PLACE)
+
+    def problem(self, offset: int, line: int, column: int, message: str) -> None:
+        self.parsed.problems.append(PlacedProblem(self.path, offset, line, column, message))
 
 
 _SECRET_FORM = "a secret stands alone in its braces: {{ secrets.name }}"
@@ -127,24 +153,8 @@ _SECRET_PLACE = "secrets may be used only in the parameters of an action"
 
 def _secret_name(expression: Expression) -> str | None:
     """The name, where the whole expression is ``secrets.name``."""
-    (first, *rest) = expression.references
-    selects = expression.tree[0] == "s" or expression.tree[:2] == ["c", "_[_]"]
-    if rest or len(first.path) != 1 or not selects or expression.tree[-2 if expression.tree[0] == "c" else 1][0] != "v":
+    tree = expression.tree
+    operand = tree[1] if tree[0] == "s" else tree[2] if tree[:2] == ["c", "_[_]"] else None
+    if operand != ["v", "secrets"] or len(expression.references) != 1 or len(expression.references[0].path) != 1:
         return None
-    return first.path[0]
-
-
-def _shifted(path: Path, line: int, column: int, problem: Problem) -> PlacedProblem:
-    return PlacedProblem(path, *_shift(line, column, problem.line, problem.column), problem.message)
-
-
-def _moved(line: int, column: int, use: Reference) -> Reference:
-    return Reference(use.root, use.path, *_shift(line, column, use.line, use.column))
-
-
-def _shift(line: int, column: int, inner_line: int, inner_column: int) -> tuple[int, int]:
-    return line + inner_line - 1, inner_column + (column - 1 if inner_line == 1 else 0)
-
-
-def _place(text: str, offset: int) -> tuple[int, int]:
-    return text.count("\n", 0, offset) + 1, offset - text.rfind("\n", 0, offset)
+    return expression.references[0].path[0]

@@ -25,6 +25,9 @@ MAX_WORK = 20_000_000
 MAX_WORK_FOR_ALL = 50_000
 """The same, up to which every violation is listed; beyond it the first one."""
 
+MAX_VALUES_FOR_ALL = 5_000
+"""Values, names included, up to which every violation is listed."""
+
 MAX_PATTERNS = 200
 MAX_PROBLEMS = 100
 _MAX_DEPTH = 150
@@ -70,15 +73,20 @@ def violations(schema: Json, value: Json) -> list[Problem]:
     work = schema_cost(schema) * _count(value)
     if work > MAX_WORK:
         return [((), "this is too much to be checked against the schema")]
-    checker = validator(schema)
+    errors = errors_of(validator(schema), value, work > MAX_WORK_FOR_ALL)
+    return [problem for error in errors for problem in told(error)]
+
+
+def errors_of(checker: Any, value: Json, first_only: bool = False) -> list[Any]:
+    """The validator's errors; of a large value the first one only, since each of them takes kilobytes."""
     if checker.is_valid(value):
         return []
-    if work > MAX_WORK_FOR_ALL:
+    if first_only or _count(value) > MAX_VALUES_FOR_ALL:
         try:
             checker.validate(value)
         except jsonschema_rs.ValidationError as error:
-            return list(told(error))
-    return [problem for error in checker.iter_errors(value) for problem in told(error)]
+            return [error]
+    return list(checker.iter_errors(value))
 
 
 def told(error: Any) -> Iterator[Problem]:
@@ -123,11 +131,9 @@ def _structure_problems(schema: Json) -> list[Problem]:
     dialect = schema.get("$schema", DIALECT)
     if not isinstance(dialect, str) or dialect.rstrip("#") != DIALECT:
         return [(("$schema",), f"the dialect of parameters is {DIALECT}")]
-    if _META.is_valid(schema):
-        return []
     return [
         problem
-        for error in _META.iter_errors(schema)
+        for error in errors_of(_META, schema)
         if not str(error.kind.name).startswith("format")
         for problem in told(error)
     ][:MAX_PROBLEMS]

@@ -85,7 +85,10 @@ class Journal:
         try:
             while True:
                 await asyncio.sleep(FLUSH_SECONDS)
-                await self.flush()
+                try:
+                    await self.flush()
+                except Exception:
+                    log.exception("audit entries were lost")
         finally:
             await self.flush()
 

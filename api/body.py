@@ -26,6 +26,9 @@ PARSED_AT_ONCE: Final = 16 * 1024
 workers: Final = ThreadPoolExecutor(2, thread_name_prefix="definitions")
 """Parse and compile what is large.  Few, so that a flood of hostile bodies waits for itself only."""
 
+KEY: Final = "[key]"
+"""What Pydantic puts into the place of a fault that is in an object's name and not in its value."""
+
 Media = Literal["json", "yaml"]
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -136,7 +139,10 @@ def to_model(value: Json, model: type[Model]) -> Model:
 def model_details(errors: Any) -> list[Detail]:
     """Pydantic's errors as details, their places as JSON Pointers."""
     return [
-        Detail("".join("/" + pointer_part(part) for part in error["loc"]), _sentence(error["type"], error["msg"]))
+        Detail(
+            "".join("/" + pointer_part(part) for part in error["loc"] if part != KEY),
+            ("the name: " if KEY in error["loc"] else "") + _sentence(error["type"], error["msg"]),
+        )
         for error in errors
     ]
 

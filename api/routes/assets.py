@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 import uuid
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, WithJsonSchema
 from sqlalchemy import Connection
 from starlette.responses import Response
 
@@ -35,8 +35,26 @@ HOSTNAME = r"^[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z
 ID = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
 AssetId = Annotated[str, Path(pattern=ID, description="Id of the asset.")]
-TagName = Annotated[str, Field(min_length=1, max_length=128, pattern=PRINTABLE)]
-TagValue = Annotated[str, Field(max_length=512, pattern=r"^[^\x00-\x1f\x7f]*$")]
+_TAG_NAME: dict[str, Any] = {"minLength": 1, "maxLength": 128, "pattern": PRINTABLE}
+_TAG_VALUE: dict[str, Any] = {"maxLength": 512, "pattern": r"^[^\x00-\x1f\x7f]*$"}
+MAX_TAGS = 64
+
+Tags = Annotated[
+    dict[
+        Annotated[str, Field(min_length=1, max_length=128, pattern=PRINTABLE)],
+        Annotated[str, Field(max_length=512, pattern=_TAG_VALUE["pattern"])],
+    ],
+    Field(max_length=MAX_TAGS),
+    # Pydantic would name the keys' pattern in a way that allows every other key too.
+    WithJsonSchema(
+        {
+            "type": "object",
+            "maxProperties": MAX_TAGS,
+            "propertyNames": _TAG_NAME,
+            "additionalProperties": {"type": "string", **_TAG_VALUE},
+        }
+    ),
+]
 
 
 def _ip(text: str) -> str:
@@ -58,7 +76,7 @@ class AssetContent(Body):
     hostname: str | None = Field(None, max_length=253, pattern=HOSTNAME, examples=["web-01.example.com"])
     ip: Address | None = Field(None, examples=["192.0.2.10"])
     url: str | None = Field(None, max_length=2000, pattern=r"^https?://[!-~]+$", examples=["https://example.com/"])
-    tags: dict[TagName, TagValue] = Field(default_factory=dict, max_length=64, examples=[{"env": "prod"}])
+    tags: Tags = Field(default_factory=dict, examples=[{"env": "prod"}])
     attributes: JsonObject = Field(default_factory=dict, description="Anything else; playbooks can read it.")
 
 

@@ -58,21 +58,18 @@ class ActionRunner:
         requested, worker stopping or timed out, the SDK tells them apart by ``activity.cancellation_details()``.
         """
         name = activity.info().activity_type
+        scrubber = Scrubber()
         try:
             call = _decode(args)
             secrets = await look_up(call.secrets, self._secrets)
-        except ActionError as error:
-            raise _failure(name, error, Scrubber()) from None
-        scrubber = scrubber_of(tuple(secrets.values()))
-        with scrubbing(scrubber):
-            try:
+            scrubber = scrubber_of(tuple(secrets.values()))
+            with scrubbing(scrubber):
                 return await self._perform(name, call, secrets, scrubber)
-            except ActionError as error:
-                failure = _failure(name, error, scrubber)
-            except Exception as error:
-                log.exception("Action %s of step %s raised", name, call.step_id)
-                failure = _unexpected(error, scrubber)
-        # Raised outside the handler: a context chained to it would carry the original, unscrubbed message away.
+        except ActionError as error:
+            failure = _failure(name, error, scrubber)
+        except Exception as error:
+            failure = _unexpected(name, error, scrubber)
+        # Raised outside the handlers: a context chained to it would carry the original, unscrubbed message away.
         raise failure
 
     async def _perform(self, name: str, call: ActionCall, secrets: dict[str, str], scrubber: Scrubber) -> ActionResult:
@@ -97,10 +94,13 @@ async def _answer(
     action: AnyAction, inputs: BaseModel, context: ActionContext, call: ActionCall, scrubber: Scrubber
 ) -> ActionResult:
     rehearsed = call.dry_run and not (call.dry_run_reads and action.traits(_dump(inputs)).safe)
-    if rehearsed:
-        result = _rehearsed(await action.rehearse(inputs, context), scrubber)
-    else:
-        result = ActionResult(output=scrubber.value(_dump(await action.run(inputs, context))))
+    try:
+        if rehearsed:
+            result = _rehearsed(await action.rehearse(inputs, context), scrubber)
+        else:
+            result = ActionResult(output=scrubber.value(_dump(await action.run(inputs, context))))
+    except SystemExit as error:  # it would end the whole worker, and every other run on it
+        raise RuntimeError(f"the action asked the worker to exit ({error.code})") from error
     size = len(result.model_dump_json().encode())
     if size > OUTPUT_LIMIT:
         raise ActionError(
@@ -196,7 +196,9 @@ def _failure(name: str, error: ActionError, scrubber: Scrubber) -> ApplicationEr
     )
 
 
-def _unexpected(error: Exception, scrubber: Scrubber) -> ApplicationError:
+def _unexpected(name: str, error: Exception, scrubber: Scrubber) -> ApplicationError:
+    with scrubbing(scrubber):
+        log.error("Action %s raised", name, exc_info=error)
     return ApplicationError(
         scrubber.text(f"{type(error).__name__}: {error}"),
         {"retryable": True, "retry_after": None},

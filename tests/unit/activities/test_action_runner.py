@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import logging
 import time
@@ -17,7 +18,7 @@ from temporalio.exceptions import ApplicationError
 
 from activities import execute
 from activities.action import Action, ActionContext, ActionError, Rehearsal
-from activities.catalogue import ActionCatalogue
+from activities.catalogue import ActionCatalogue, load_catalogue
 from activities.core import AnyObject
 
 Body = Callable[[AnyObject, ActionContext], Awaitable[AnyObject]]
@@ -343,3 +344,25 @@ async def test_the_result_is_plain_json() -> None:
 
     result = await stage_of(nested).perform("test.action")
     assert json.loads(result.model_dump_json())["output"] == {"a": [1, {"b": None}]}
+
+
+async def test_an_action_cannot_end_the_worker() -> None:
+    """An action that asks the process to exit has failed, and nothing else happens."""
+
+    async def leave(inputs: AnyObject, context: ActionContext) -> AnyObject:
+        raise SystemExit(3)
+
+    assert (await failure_of(stage_of(leave))).type == "internal"
+
+
+async def test_a_broken_store_of_secrets_is_a_failed_step(stage: Stage) -> None:
+    """Whatever a resolver raises is reported like any failure; Temporal does not try for ever."""
+
+    class Broken:
+        async def resolve(self, name: str) -> str:
+            raise ConnectionError("vault is sealed")
+
+    stage = dataclasses.replace(stage, runner=execute.ActionRunner(load_catalogue(), secrets=Broken()))
+    slots = [{"pointer": "/a", "parts": [{"secret": "a"}]}]
+    error = await failure_of(stage, "core.echo", parameters={"a": "***"}, secrets=slots)
+    assert (error.type, error.message, error.non_retryable) == ("internal", "ConnectionError: vault is sealed", True)

@@ -144,8 +144,6 @@ executions = Table(
     Index(
         "ix_executions_open",
         "number",
-        "playbook_id",
-        "created_at",
         sqlite_where=text("closed_at IS NULL"),
         postgresql_where=text("closed_at IS NULL"),
     ),

@@ -93,7 +93,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_executions_open",
         "executions",
-        ["number", "playbook_id", "created_at"],
+        ["number"],
         unique=False,
         sqlite_where=is_open,
         postgresql_where=is_open,

@@ -79,7 +79,7 @@ def test_a_list_of_one_asset_and_playbook_goes_by_the_asset(opened: Database) ->
     ("query", "args", "expected"),
     [
         (executions.open_executions, (NOW, 10), "INDEX ix_executions_open"),
-        (executions.has_open, ("pb",), "COVERING INDEX ix_executions_open"),
+        (executions.has_open, ("pb",), "INDEX ix_executions_open"),
         (executions.get, ("exec-1",), "INDEX sqlite_autoindex_executions_1"),
         (executions.get_io, ("exec-1",), "SEARCH execution_io USING INTEGER PRIMARY KEY"),
     ],

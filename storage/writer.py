@@ -94,7 +94,7 @@ class GroupWriter:
                     outcomes = [_Outcome(batch[0].work(connection))]
                 else:
                     outcomes = [_within_savepoint(connection, job) for job in batch]
-        except Exception as error:
+        except BaseException as error:  # whatever it is, those who wait must hear of it, and the thread must go on
             failure = unavailable(error)
             if failure is not None and failure is not error:
                 failure.__cause__ = error

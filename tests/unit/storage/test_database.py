@@ -197,6 +197,18 @@ def test_a_failure_in_a_shared_commit_is_taken_back_alone(commits: tuple[GroupWr
     assert writer.submit(names).result() == ["b-1", "b-3"]
 
 
+def test_the_writer_outlives_whatever_a_write_raises(commits: tuple[GroupWriter, list[object]]) -> None:
+    """Also what is no ordinary error reaches its caller, and the next write is done."""
+    writer, _ = commits
+
+    def leave(_: Connection) -> None:
+        raise SystemExit(3)
+
+    assert isinstance(writer.submit(leave).exception(), SystemExit)
+    writer.submit(lambda connection: put(connection, "b-1")).result()
+    assert writer.submit(names).result() == ["b-1"]
+
+
 def test_a_full_disk_fails_the_whole_batch(commits: tuple[GroupWriter, list[object]]) -> None:
     """Nobody is told that something was stored which was not; afterwards writes work again."""
     writer, _ = commits

@@ -157,7 +157,7 @@ async def test_terminate_in_the_temporal_web_ui(stack: Stack) -> None:
     """A terminated run is settled on the first read: no step is left pending or running."""
     execution = await stack.start([ECHO, sleep(60), ECHO])
     status = await stack.until_step(execution, 1, "running")
-    await stack.temporal.get_workflow_handle(status["temporal"]["workflow_id"]).terminate("out of control")
+    await stack.temporal.get_workflow_handle(status["temporal"]["workflow_id"]).terminate(reason="out of control")
     status = await stack.status(execution)
     assert (status["status"], states(status)) == ("cancelled", ["completed", "cancelled", "cancelled"])
     assert "out of control" in status["cancelled"]["reason"]

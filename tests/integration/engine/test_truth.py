@@ -93,7 +93,7 @@ async def test_the_sweep_settles_what_nobody_reads(tmp_path: Path) -> None:
     async with running_stack(stack_settings(tmp_path, sweep_interval=0.2)) as stack:
         execution = await stack.start([SLEEP])
         status = await stack.until_step(execution, 0, "running")
-        await stack.temporal.get_workflow_handle(status["temporal"]["workflow_id"]).terminate("enough")
+        await stack.temporal.get_workflow_handle(status["temporal"]["workflow_id"]).terminate(reason="enough")
         async with asyncio.timeout(20):
             while (row := await stack.database.read(executions.get, execution)) is None or row.closed_at is None:
                 await asyncio.sleep(0.1)
@@ -130,7 +130,7 @@ async def test_a_later_run_of_the_same_pair_does_not_hide_the_earlier_one(stack:
     playbook, asset = await stack.playbook([SLEEP]), await stack.asset()
     first = (await stack.post_run(playbook["id"], asset["id"])).json()["execution_id"]
     status = await stack.until_step(first, 0, "running")
-    await stack.temporal.get_workflow_handle(status["temporal"]["workflow_id"]).terminate("enough")
+    await stack.temporal.get_workflow_handle(status["temporal"]["workflow_id"]).terminate(reason="enough")
     second = (await stack.post_run(playbook["id"], asset["id"])).json()["execution_id"]
     async with asyncio.timeout(20):
         while (status := await stack.status(first))["status"] == "running":
@@ -188,7 +188,7 @@ async def _delete_history(stack: Stack, status: dict[str, Any]) -> None:
         DeleteWorkflowExecutionRequest(namespace="default", workflow_execution=identity)
     )
     handle = stack.temporal.get_workflow_handle(identity.workflow_id, run_id=identity.run_id)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(90):
         while True:
             try:
                 await handle.describe(rpc_timeout=timedelta(seconds=5))

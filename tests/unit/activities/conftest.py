@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from action_support import Certificate, LocalServer, Stage, make_context, make_stage
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -19,6 +18,7 @@ from cryptography.x509.oid import NameOID
 
 from activities import web
 from activities.action import ActionContext
+from tests.unit.activities.action_support import Certificate, LocalServer, Stage, make_context, make_stage
 
 
 @pytest.fixture

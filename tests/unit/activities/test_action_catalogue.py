@@ -13,7 +13,7 @@ from activities import catalogue as catalogue_module
 from activities.action import Action, ActionContext, InputModel, OutputModel, Rehearsal
 from activities.catalogue import ActionCatalogue, load_catalogue
 from activities.errors import CatalogueError
-from playbooks.actions import Traits
+from playbooks.actions import Catalogue, Traits
 
 EXPECTED = {
     "core.echo": Traits(safe=True, idempotent=True, quick=True),
@@ -82,14 +82,24 @@ def offer(monkeypatch: pytest.MonkeyPatch, **plug_ins: object) -> None:
     monkeypatch.setattr(catalogue_module, "entry_points", lambda group: EntryPoints(points).select(group=group))
 
 
+def shipped() -> Catalogue:
+    """The built-in actions, without those of plug-ins."""
+    return ActionCatalogue(action_class() for action_class in catalogue_module.BUILT_IN).specs()
+
+
 def test_the_shipped_actions_and_their_traits() -> None:
     """Each action is offered with exactly the flags that the interpreter relies on."""
-    assert {name: spec.traits for name, spec in load_catalogue().specs().items() if name in EXPECTED} == EXPECTED
+    assert {name: spec.traits for name, spec in shipped().items()} == EXPECTED
+
+
+def test_every_shipped_action_is_loaded() -> None:
+    """What an installation offers begins with the built-in actions."""
+    assert set(shipped()) <= set(load_catalogue())
 
 
 def test_every_action_describes_itself() -> None:
     """Title, description, rehearsal and both schemas are there for the API to serve."""
-    for name, spec in load_catalogue().specs().items():
+    for name, spec in shipped().items():
         assert spec.name == name
         assert all([spec.title, spec.description, spec.rehearsal])
         assert spec.input_schema["type"] == spec.output_schema["type"] == "object"
@@ -97,7 +107,7 @@ def test_every_action_describes_itself() -> None:
 
 def test_every_input_field_has_a_description() -> None:
     """Nobody has to guess what a parameter means."""
-    for name, spec in load_catalogue().specs().items():
+    for name, spec in shipped().items():
         for field, schema in spec.input_schema.get("properties", {}).items():
             assert schema.get("description"), f"{name}: {field}"
 

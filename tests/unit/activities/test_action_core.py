@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 
 import pytest
-from action_support import Stage, make_context
 from temporalio.exceptions import ApplicationError
 
 from activities.core import Fail, FailInput
 from activities.errors import ActionError
+from tests.unit.activities.action_support import Stage, make_context
 
 
 async def test_echo_answers_with_its_parameters(stage: Stage) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from ipaddress import ip_address
 
 import pytest
-from action_support import LocalServer, http_answer
 from hypothesis import given
 from hypothesis import strategies as st
 
 from activities.egress import EgressPolicy, is_public
 from activities.errors import ActionError
 from activities.web import Call, send
+from tests.unit.activities.action_support import LocalServer, http_answer
 
 REFUSED = [
     "127.0.0.1",

@@ -8,11 +8,19 @@ import socket
 import zlib
 
 import pytest
-from action_support import Certificate, LocalServer, Received, Stage, http_answer, make_context, make_stage
 from temporalio.exceptions import ApplicationError
 
 from activities.action import ActionContext, ActionError
 from activities.http_request import HttpInput, HttpOutput, HttpRequest
+from tests.unit.activities.action_support import (
+    Certificate,
+    LocalServer,
+    Received,
+    Stage,
+    http_answer,
+    make_context,
+    make_stage,
+)
 
 
 async def request(context: ActionContext, **inputs: object) -> HttpOutput:

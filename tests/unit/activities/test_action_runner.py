@@ -10,7 +10,6 @@ import time
 from collections.abc import Awaitable, Callable
 
 import pytest
-from action_support import Stage, make_stage
 from temporalio.activity import ActivityCancellationDetails
 from temporalio.common import RawValue
 from temporalio.contrib.pydantic import pydantic_data_converter
@@ -20,6 +19,7 @@ from activities import execute
 from activities.action import Action, ActionContext, ActionError, Rehearsal
 from activities.catalogue import ActionCatalogue, load_catalogue
 from activities.core import AnyObject
+from tests.unit.activities.action_support import Stage, make_stage
 
 Body = Callable[[AnyObject, ActionContext], Awaitable[AnyObject]]
 

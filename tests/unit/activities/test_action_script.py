@@ -11,12 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from action_support import Stage, make_stage
 from temporalio.exceptions import ApplicationError
 
 from activities import sandbox
 from activities.action import ActionContext, ActionError
 from activities.script import ScriptInput, ScriptOutput, ScriptRun
+from tests.unit.activities.action_support import Stage, make_stage
 
 
 async def run(context: ActionContext, script: str, **inputs: object) -> ScriptOutput:

@@ -9,12 +9,12 @@ from typing import Any
 from urllib.parse import quote_plus
 
 import pytest
-from action_support import LocalServer, Stage, http_answer, make_stage
 from temporalio.exceptions import ApplicationError
 
 from activities.scrub import Scrubber, scrub_logs, scrubbing
 from activities.secrets import EnvironmentSecrets, fill_in, variable_name
 from playbooks.contract import SecretPart, SecretSlot
+from tests.unit.activities.action_support import LocalServer, Stage, http_answer, make_stage
 
 VALUE = 'p@ss/word+"ä"'
 

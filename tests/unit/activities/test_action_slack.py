@@ -6,10 +6,10 @@ import json
 import socket
 
 import pytest
-from action_support import LocalServer, Stage, http_answer
 
 from activities.action import ActionContext, ActionError
 from activities.slack import SlackInput, SlackMessage, SlackOutput
+from tests.unit.activities.action_support import LocalServer, Stage, http_answer
 
 
 async def post(context: ActionContext, **inputs: object) -> SlackOutput:

@@ -38,7 +38,9 @@ def execution_json(truth: Truth, ui_url: str | None, io: Mapping[str, Json] | No
     }
 
 
-def summary_json(row: ExecutionRow, state: State, started_at: int | None, finished_at: int | None) -> dict[str, Json]:
+def summary_json(
+    row: ExecutionSummary, state: State, started_at: int | None, finished_at: int | None
+) -> dict[str, Json]:
     """The execution without its steps, as lists show it."""
     return {
         "execution_id": row.id,
@@ -84,7 +86,11 @@ def duration_ms(step: StepRecord) -> int | None:
 
 def cancelled_json(row: ExecutionRow) -> dict[str, Json]:
     """Who cancelled the execution, why, and when."""
-    return {"by": row.cancelled_by or "temporal", "reason": row.cancel_reason, "at": iso(row.cancelled_at or row.finished_at)}
+    return {
+        "by": row.cancelled_by or "temporal",
+        "reason": row.cancel_reason,
+        "at": iso(row.cancelled_at or row.finished_at),
+    }
 
 
 def workflow_url(ui_url: str | None, workflow_id: str, run_id: str | None) -> str | None:

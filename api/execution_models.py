@@ -76,7 +76,7 @@ class StepAnswer(Answer):
     input: AnyJson = Field(None, description="With `include=io`: what the step was given, secrets masked.")
     output: AnyJson = Field(None, description="With `include=io`: what the step answered; a prediction in a dry run.")
     would: str | None = Field(None, description="With `include=io`, in a dry run: what the step would do.")
-    effects: list[AnyJson] | None = Field(None, description="With `include=io`, in a dry run: the changes it would make.")
+    effects: list[AnyJson] | None = Field(None, description="Beside `would`: the changes it would make.")
 
 
 class ExecutionSummaryAnswer(Answer):

@@ -12,10 +12,6 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
-from playbooks.parameters import ParameterErrors, validate_parameters
-from storage.assets import AssetRow
-from storage.playbooks import PlaybookRow
-
 from api.errors import Conflict, IdempotencyMismatch, NotFound, ParametersInvalid, TooLarge, Unavailable, from_faults
 from api.revisions import Revision, Revisions
 from api.times import now_ms
@@ -23,11 +19,14 @@ from api.truth import Reader, Truth
 from engine.errors import AlreadyRunning, StartRefused, TemporalUnavailable
 from engine.runs import INPUT_LIMIT, Runs, Start
 from playbooks.contract import RunInput
+from playbooks.parameters import ParameterErrors, validate_parameters
 from playbooks.record import Json, RunRecord, StepRecord
 from storage import assets, audit, executions, playbooks, settlement
+from storage.assets import AssetRow
 from storage.audit import NewAudit
 from storage.database import Database
 from storage.executions import ExecutionRow, IdempotencyKey, Inserted, NewExecution, Repeated
+from storage.playbooks import PlaybookRow
 
 
 @dataclass(frozen=True, slots=True)

@@ -162,9 +162,9 @@ async def measure(place: Site, rounds: int) -> dict[str, Any]:
         waiting = await bench._post(
             "/api/playbooks", {"name": "Waiting", "steps": [{"type": "delay", "name": "Wait", "duration": "1h"}] * 4}
         )
-        running = (
-            await bench._post(f"/api/playbooks/{waiting['id']}/run", {"target_asset_id": bench.assets[0]})
-        )["execution_id"]
+        running = (await bench._post(f"/api/playbooks/{waiting['id']}/run", {"target_asset_id": bench.assets[0]}))[
+            "execution_id"
+        ]
         for _ in range(rounds):
             for kind in kinds:
                 await bench.latency(kind)
@@ -230,9 +230,8 @@ def show(figures: dict[str, Any]) -> None:
         table.add_column(name, justify="left" if name == "what" else "right")
     for row in figures["rows"]:
         low, high = row["spread"]
-        table.add_row(
-            row["name"], f"{row['stanchion']:.1f}", f"{row['floor']:.1f}", f"{row['ratio']:.2f}", f"{low:.2f}–{high:.2f}"
-        )
+        figures_of_row = (f"{row['stanchion']:.1f}", f"{row['floor']:.1f}", f"{row['ratio']:.2f}")
+        table.add_row(row["name"], *figures_of_row, f"{low:.2f}–{high:.2f}")
     console = Console(width=120)
     console.print(table)
     memory = figures["memory_mb"]

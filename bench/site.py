@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx2
 
 ROOT = Path(__file__).parent.parent
-TOKEN = "bench-admin-token"  # noqa: S105
+TOKEN = "bench-admin-token"
 
 
 @dataclass(frozen=True)

@@ -113,9 +113,7 @@ class Runs:
         sent = False
         for last in (False, False, True):
             try:
-                answer = await call(
-                    self.client.workflow_service.start_workflow_execution, request, retry=False
-                )
+                answer = await call(self.client.workflow_service.start_workflow_execution, request, retry=False)
                 return answer.run_id
             except TemporalUnavailable as error:
                 sent = sent or error.sent
@@ -268,9 +266,7 @@ def _attributes(given: RunInput) -> SearchAttributes:
         ATTRIBUTE_EXECUTION: given.execution_id,
     }
     pairs = [SearchAttributePair(_KEYS[name], value) for name, value in values.items()]
-    encode_search_attributes(
-        TypedSearchAttributes([*pairs, SearchAttributePair(_DRY_RUN_KEY, given.dry_run)]), message
-    )
+    encode_search_attributes(TypedSearchAttributes([*pairs, SearchAttributePair(_DRY_RUN_KEY, given.dry_run)]), message)
     return message
 
 

@@ -70,9 +70,7 @@ def chunk_fields(steps: Sequence[StepRecord], numbers: Sequence[int] | None = No
     if numbers is None:
         numbers = range((len(steps) + CHUNK - 1) // CHUNK)
     return {
-        chunk_field(number): [
-            encode_step(step, MESSAGE_LIMIT) for step in steps[number * CHUNK : (number + 1) * CHUNK]
-        ]
+        chunk_field(number): [encode_step(step, MESSAGE_LIMIT) for step in steps[number * CHUNK : (number + 1) * CHUNK]]
         for number in numbers
     }
 

@@ -132,9 +132,7 @@ class House:
         """Stores a playbook and an asset, starts a run and returns its id."""
         playbook = await self.post("/api/playbooks", {"name": os.urandom(8).hex(), "steps": steps}, 201)
         asset = await self.post("/api/assets", {"name": "web-01", "type": "host"}, 201)
-        started = await self.post(
-            f"/api/playbooks/{playbook['id']}/run", {"target_asset_id": asset["id"], **body}, 202
-        )
+        started = await self.post(f"/api/playbooks/{playbook['id']}/run", {"target_asset_id": asset["id"], **body}, 202)
         execution_id: str = started["execution_id"]
         return execution_id
 

@@ -16,7 +16,7 @@ import httpx2
 import uvicorn
 from pydantic import SecretStr
 from temporalio.client import Client
-from temporalio.worker import Worker, WorkflowRunner
+from temporalio.worker import Worker
 
 from api.app import create_app
 from engine.client import connect, connect_patiently
@@ -26,7 +26,7 @@ from storage.database import Database
 from storage.migrate import migrate
 from worker import build_worker
 
-TOKEN = "test-admin-token"  # noqa: S105
+TOKEN = "test-admin-token"
 FINAL = {"completed", "failed", "cancelled", "skipped"}
 
 

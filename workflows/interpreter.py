@@ -151,7 +151,7 @@ class PlaybookWorkflow:
             return outcome
         if task.cancelled() or is_cancelled_exception(task.exception() or Exception()):
             return self._stopped()
-        assert error is not None  # noqa: S101
+        assert error is not None
         raise error
 
     def _stopped(self) -> Outcome:

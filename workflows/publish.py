@@ -39,13 +39,17 @@ def step_table(state: RunState, around: int) -> str:
     rows = ["| # | step | state | started | attempt | note |", "| --- | --- | --- | --- | --- | --- |"]
     for step in state.plan.steps[first : first + DETAIL_ROWS]:
         record = state.record.steps[step.index]
-        started = datetime.fromtimestamp(record.started_at / 1000, UTC).strftime("%H:%M:%S") if record.started_at else ""
+        started = _clock(record.started_at)
         note = record.error.message if record.error else record.reason or ""
         if record.waiting_for:
             note = f"waits for {record.waiting_for.kind}" + (f": {note}" if note else "")
         cells = [str(step.index), step.name, record.state.value, started, str(record.attempt or ""), note]
         rows.append("| " + " | ".join(_cell(cell) for cell in cells) + " |")
     return "\n".join(rows)
+
+
+def _clock(at: int | None) -> str:
+    return datetime.fromtimestamp(at / 1000, UTC).strftime("%H:%M:%S") if at else ""
 
 
 def _cell(text: str) -> str:

@@ -88,9 +88,7 @@ async def run_playbook(
     )
     entry = services.journal.entry(request, "execution.run", "execution", None, outcome="requested")
     truth = await services.executions.starter.start(playbook_id, asked, entry)
-    return _answer(
-        services.executions, truth, status=202, headers={"Location": f"{EXECUTIONS}/{truth.row.id}"}
-    )
+    return _answer(services.executions, truth, status=202, headers={"Location": f"{EXECUTIONS}/{truth.row.id}"})
 
 
 @router.get(

@@ -17,10 +17,10 @@ from temporalio.exceptions import (
     ActivityError,
     ApplicationError,
     FailureError,
-    TimeoutError,
     TimeoutType,
     is_cancelled_exception,
 )
+from temporalio.exceptions import TimeoutError as TemporalTimeout
 from temporalio.workflow import ActivityCancellationType
 
 from playbooks.contract import SET_ACTION, ActionCall, ActionResult
@@ -159,7 +159,7 @@ def _failure(cause: BaseException | None) -> _Failure:
             retryable=bool(told.get("retryable", False)),
             retry_after=float(told.get("retry_after") or 0.0),
         )
-    if isinstance(cause, TimeoutError) and cause.type is not TimeoutType.HEARTBEAT:
+    if isinstance(cause, TemporalTimeout) and cause.type is not TimeoutType.HEARTBEAT:
         return _Failure(ErrorInfo(TIMED_OUT, "the worker did not end the action in its time"), retryable=False)
     return _Failure(
         ErrorInfo(OUTCOME_UNKNOWN, "the worker was lost while the action ran; it may or may not have taken effect"),

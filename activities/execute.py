@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -58,7 +58,7 @@ class ActionRunner:
         requested, worker stopping or timed out, the SDK tells them apart by ``activity.cancellation_details()``.
         """
         name = activity.info().activity_type
-        scrubber = Scrubber()
+        scrubber = scrubber_of(())
         try:
             call = _decode(args)
             secrets = await look_up(call.secrets, self._secrets)
@@ -85,7 +85,7 @@ class ActionRunner:
             attempt=call.attempt,
             dry_run=call.dry_run,
             egress=self._egress,
-            heartbeat=_no_heartbeat if activity.info().is_local else activity.heartbeat,
+            heartbeat=_no_heartbeat if activity.info().is_local else _scrubbed_heartbeat(scrubber),
         )
         return await _supervise(_answer(action, inputs, context, call, scrubber), call.timeout)
 
@@ -153,6 +153,10 @@ async def _beat() -> None:
     while True:
         await asyncio.sleep(HEARTBEAT_INTERVAL)
         activity.heartbeat()
+
+
+def _scrubbed_heartbeat(scrubber: Scrubber) -> Callable[..., None]:
+    return lambda *details: activity.heartbeat(*(scrubber.value(detail) for detail in details))
 
 
 def _no_heartbeat(*details: Any) -> None:

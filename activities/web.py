@@ -6,6 +6,7 @@ No proxy of the environment is used: it would connect for us, past the guard.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import re
 import ssl
@@ -28,6 +29,9 @@ MAX_REDIRECTS = 5
 
 OWN_HEADERS = frozenset({"host", "content-length", "transfer-encoding", "connection", "accept-encoding"})
 """Headers that the client alone writes; a playbook that could would speak to another host than the one checked."""
+
+# At INFO the library logs every address, with the tokens that stand in it.
+logging.getLogger("httpx2").setLevel(logging.WARNING)
 
 HOST = re.compile(r"[A-Za-z0-9._-]+")
 """A name or an IPv4 address; the URL's parser lets a colon through only inside a valid IPv6 address."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from ipaddress import ip_address
 
 import pytest
@@ -168,6 +169,28 @@ async def refused(url: str, policy: EgressPolicy) -> ActionError:
     with pytest.raises(ActionError) as raised:
         await send(Call("GET", url), policy)
     return raised.value
+
+
+async def test_a_name_is_resolved_once(server: LocalServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The connection goes to the address that was judged: nobody asks the resolver a second time."""
+    loop = asyncio.get_running_loop()
+    resolve, asked = loop.getaddrinfo, []
+
+    async def watched(host: str, *rest: object, **options: object) -> object:
+        asked.append(host)
+        return await resolve(host, *rest, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(loop, "getaddrinfo", watched)
+    server.answers["/"] = http_answer(200)
+    await send(Call("GET", f"http://localhost:{server.port}/"), EgressPolicy.parse("localhost"))
+    assert asked == ["localhost"]
+
+
+async def test_only_allowed_addresses_of_a_name_are_used(server: LocalServer) -> None:
+    """Of the addresses of localhost, which may be two, only the one that is opened is connected to."""
+    server.answers["/"] = http_answer(200)
+    await send(Call("GET", f"http://localhost:{server.port}/"), EgressPolicy.parse("127.0.0.1"))
+    assert len(server.received) == 1
 
 
 async def test_nothing_is_sent_to_a_refused_address(server: LocalServer) -> None:

@@ -107,7 +107,8 @@ async def test_invalid_input_does_not_show_a_secret(keeper: Stage) -> None:
 
 
 async def test_a_secret_is_masked_in_logs_of_any_library(server: LocalServer, caplog: pytest.LogCaptureFixture) -> None:
-    """The HTTP client logs addresses; a token in one must not stand there."""
+    """Where an operator asks the HTTP client for its log of addresses, a token in one does not stand there."""
+    caplog.set_level(logging.INFO, logger="httpx2")
     server.answers["/hook/tok-123456"] = http_answer(200, b"ok")
     keyed = make_stage(environment={"STANCHION_SECRET_KEY": "tok-123456"})
     with caplog.at_level(logging.DEBUG):
@@ -119,6 +120,14 @@ async def test_a_secret_is_masked_in_logs_of_any_library(server: LocalServer, ca
     assert server.received[0].path == "/hook/tok-123456"
     assert "/hook/***" in caplog.text
     assert "tok-123456" not in caplog.text
+
+
+async def test_an_address_is_not_logged_unasked(server: LocalServer, caplog: pytest.LogCaptureFixture) -> None:
+    """A webhook that was not given as a secret stands in no log either."""
+    server.answers["/hook/XXXX"] = http_answer(200, b"ok")
+    caplog.set_level(logging.INFO)
+    await make_stage().perform("notify.slack", {"webhook_url": f"{server.url}/hook/XXXX", "text": "hello"})
+    assert "XXXX" not in caplog.text
 
 
 def encodings(value: str) -> list[str]:

@@ -109,7 +109,8 @@ def _handler(receiver: Receiver) -> type[BaseHTTPRequestHandler]:
             receiver.record(Received(self.command, self.path, body))
             status, answer = reply(self.command, self.path, body)
             content = answer.encode() if isinstance(answer, str) else json.dumps(answer).encode()
-            self.send_response(status)
+            # Without Date and Server, which would differ between a rehearsal and its run.
+            self.send_response_only(status)
             self.send_header("Content-Type", "text/plain" if isinstance(answer, str) else "application/json")
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()

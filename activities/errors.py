@@ -6,10 +6,12 @@
     ├── ActionError        an answer of the action: it did not work, and here is why
     └── CatalogueError     an action that must not be offered (``activities.catalogue``)
 
-Codes that more than one module raises: ``invalid_input``, ``unknown_action``, ``unknown_secret``, ``timed_out``,
-``output_too_large``, ``internal`` (the runner); ``egress_refused``, ``invalid_url``, ``resolve_failed``,
-``connect_failed``, ``connection_lost``, ``tls_failed``, ``response_too_large``, ``unsupported_encoding`` (whatever
-opens a connection).
+Codes of the runner: ``invalid_call``, ``invalid_input``, ``unknown_action``, ``unknown_secret``, ``timed_out``,
+``output_too_large``, ``internal``.  Of whatever opens a connection: ``egress_refused``, ``invalid_url``,
+``resolve_failed``, ``connect_failed``, ``connection_lost``, ``tls_failed``, ``too_many_redirects``,
+``response_too_large``, ``unsupported_encoding``, ``timed_out``.  Of single actions: ``failed`` (core.fail),
+``unexpected_status`` (http.request), ``rate_limited`` and ``slack_refused`` (notify.slack), ``unexpected_exit_code``,
+``output_limit``, ``sandbox_missing``, ``sandbox_failed`` and ``interpreter_missing`` (script.run).
 """
 
 from __future__ import annotations

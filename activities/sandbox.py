@@ -1,4 +1,4 @@
-"""A sandbox for one process tree: bubblewrap around it, prlimit inside.
+"""A sandbox for one process tree: bubblewrap (0.8 or later) around it, prlimit inside.
 
 Seen from inside: no network, the system's programs and libraries read-only, an empty private ``/tmp`` in memory, no
 processes but its own, no capabilities, no privileges to gain, an environment of what is given and nothing else.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli.options import DEFAULT_URL, AsJson, Page, PerPage, Token, Url
-from cli.output import emit, say, session, show
+from cli.output import emit, say, show, using_api
 
 if TYPE_CHECKING:
     from cli.http import Api
@@ -42,7 +42,7 @@ def add(
         raise typer.BadParameter(str(fault)) from fault
     body: dict[str, Any] = {"name": name, "type": kind, "hostname": hostname, "ip": ip, "url": address, "id": identity}
     body |= {"tags": tags or None, "attributes": attributes or None}
-    with session(url, token, as_json) as api:
+    with using_api(url, token, as_json) as api:
         made = api.post("/api/assets", {field: value for field, value in body.items() if value is not None})
     if as_json:
         emit(made)
@@ -60,7 +60,7 @@ def list_assets(
     as_json: AsJson = False,
 ) -> None:
     """List assets."""
-    with session(url, token, as_json) as api:
+    with using_api(url, token, as_json) as api:
         found = api.get("/api/assets", {"search": search, "page": page, "per_page": per_page})
     if as_json:
         emit(found)

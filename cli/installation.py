@@ -18,7 +18,7 @@ from cli.supervisor import Part, StartError, Supervisor
 from engine.embedded import EmbeddedOptions, FolderLock, check_version, command
 
 LOOPBACK = "127.0.0.1"
-READY_SECONDS = 60.0
+READY_SECONDS = 120.0
 STATE_FILE = "run.json"
 TOKEN_FILE = "admin-token"
 STOP_SECONDS = 10.0

@@ -28,7 +28,7 @@ _WIDTH_OF_A_FILE = 200
 
 
 @contextmanager
-def session(url: str, token: str | None, as_json: bool) -> Iterator[Api]:
+def using_api(url: str, token: str | None, as_json: bool) -> Iterator[Api]:
     """The API for one command; an error of it is told and ends the command with exit code 1."""
     from cli.http import Api, ApiError
 

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import typer
 
 from cli.options import DEFAULT_URL, AsJson, Page, PerPage, Token, Url
-from cli.output import emit, place_of, say, session, show
+from cli.output import emit, place_of, say, show, using_api
 
 if TYPE_CHECKING:
     from cli.http import Api
@@ -25,7 +25,7 @@ def validate(files: Files, url: Url = DEFAULT_URL, token: Token = None, as_json:
     from cli.http import ApiError
 
     results: list[dict[str, Any]] = []
-    with session(url, token, as_json) as api:
+    with using_api(url, token, as_json) as api:
         for file in files:
             try:
                 send(api, "POST", "/api/playbooks/validate", file)
@@ -49,7 +49,7 @@ def validate(files: Files, url: Url = DEFAULT_URL, token: Token = None, as_json:
 @app.command("push")
 def push(files: Files, url: Url = DEFAULT_URL, token: Token = None, as_json: AsJson = False) -> None:
     """Store definitions: new playbooks, or new revisions of those that are there."""
-    with session(url, token, as_json) as api:
+    with using_api(url, token, as_json) as api:
         stored = [store(api, file) for file in files]
     if as_json:
         emit(stored)
@@ -68,7 +68,7 @@ def list_playbooks(
     as_json: AsJson = False,
 ) -> None:
     """List playbooks."""
-    with session(url, token, as_json) as api:
+    with using_api(url, token, as_json) as api:
         found = api.get("/api/playbooks", {"search": search, "tag": tag, "page": page, "per_page": per_page})
     if as_json:
         emit(found)
@@ -88,7 +88,7 @@ def show_playbook(
 ) -> None:
     """Show a playbook's definition."""
     path = f"/api/playbooks/{quote(playbook, safe='')}"
-    with session(url, token, as_json) as api:
+    with using_api(url, token, as_json) as api:
         found = api.get(path if revision is None else f"{path}/revisions/{revision}")
     if as_json:
         emit(found)

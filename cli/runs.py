@@ -9,7 +9,7 @@ from urllib.parse import quote
 import typer
 
 from cli.options import DEFAULT_URL, AsJson, Token, Url
-from cli.output import emit, say, session
+from cli.output import emit, say, using_api
 
 Execution = Annotated[str, typer.Argument(metavar="EXECUTION", help="Id of the execution.")]
 Pairs = Annotated[
@@ -44,7 +44,7 @@ def run(
         values = parse_pairs(parameters or [])
     except ArgumentError as fault:
         raise typer.BadParameter(str(fault), param_hint="--parameter") from fault
-    with session(url, token, as_json) as api:
+    with using_api(url, token, as_json) as api:
         body = {"target_asset_id": asset_id(api, asset), "parameters": values, "dry_run": dry_run}
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key else None
         started = api.post(f"/api/playbooks/{quote(playbook, safe='')}/run", body, headers=headers)
@@ -64,14 +64,14 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Show an execution and its steps."""
-    with session(url, token, as_json) as api:
+    with using_api(url, token, as_json) as api:
         found = api.get(execution_path(execution), {"include": "io" if io else None})
     _show(found, as_json)
 
 
 def watch(execution: Execution, url: Url = DEFAULT_URL, token: Token = None, as_json: AsJson = False) -> None:
     """Follow an execution to its end; exit code 1 unless it completes."""
-    with session(url, token, as_json) as api:
+    with using_api(url, token, as_json) as api:
         _watch(api, execution, as_json)
 
 
@@ -83,7 +83,7 @@ def cancel(
     as_json: AsJson = False,
 ) -> None:
     """Cancel a running execution; what is completed is not rolled back."""
-    with session(url, token, as_json) as api:
+    with using_api(url, token, as_json) as api:
         found = api.post(execution_path(execution, "/cancel"), {"reason": reason} if reason else None)
     _show(found, as_json)
 
@@ -98,7 +98,7 @@ def compare(
     """Compare two executions step by step: a rehearsal with the live run."""
     from cli.comparison import print_comparison
 
-    with session(url, token, as_json) as api:
+    with using_api(url, token, as_json) as api:
         found = api.get(execution_path(execution, f"/compare/{quote(other, safe='')}"))
     if as_json:
         emit(found)

@@ -8,7 +8,7 @@ from urllib.parse import quote
 import typer
 
 from cli.options import DEFAULT_URL, AsJson, Token, Url
-from cli.output import emit, say, session, show
+from cli.output import emit, say, show, using_api
 
 app = typer.Typer(help="Create, list and revoke tokens.", no_args_is_help=True)
 
@@ -26,7 +26,7 @@ def create(
 ) -> None:
     """Create a token; it is shown this once."""
     body = {"name": name, "permissions": permission} | ({"expires_at": expires_at} if expires_at else {})
-    with session(url, token, as_json) as api:
+    with using_api(url, token, as_json) as api:
         made = api.post("/api/tokens", body)
     if as_json:
         emit(made)
@@ -37,7 +37,7 @@ def create(
 @app.command("list")
 def list_tokens(url: Url = DEFAULT_URL, token: Token = None, as_json: AsJson = False) -> None:
     """List tokens, without what they are."""
-    with session(url, token, as_json) as api:
+    with using_api(url, token, as_json) as api:
         found = api.get("/api/tokens")
     if as_json:
         emit(found)
@@ -57,7 +57,7 @@ def revoke(
     as_json: AsJson = False,
 ) -> None:
     """Revoke a token at once."""
-    with session(url, token, as_json) as api:
+    with using_api(url, token, as_json) as api:
         api.delete(f"/api/tokens/{quote(identity, safe='')}")
     if as_json:
         emit({"id": identity, "revoked": True})

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One fault.  ``path`` is a JSON Pointer (RFC 6901); ``line`` and ``column`` count from 1, where there is a text."""
+    """One fault; ``path`` is a JSON Pointer (RFC 6901), ``line`` and ``column`` count from 1 where there is a text."""
 
     path: str
     message: str

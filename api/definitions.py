@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
-from playbooks.compile import Compiled, compile_playbook
 from starlette.requests import Request
 
 from api.body import YAML_TYPES, Media, read_definition, workers
@@ -16,8 +15,14 @@ from api.openapi import PLAYBOOK, REF
 from api.paths import RESERVED
 from api.services import services_of
 from api.times import now_ms
+from playbooks.actions import Catalogue
+from playbooks.compile import Compiled, compile_playbook, compile_value
 from playbooks.faults import DefinitionError
+from playbooks.load import load
 from storage.playbooks import NewPlaybook
+
+ANSWERED: Final = frozenset({"slug", "revision", "created_at", "updated_at"})
+"""What an answer adds to a definition; it may stay in one that was read, changed and is sent back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +50,7 @@ async def compile_body(request: Request) -> Source:
         BadRequest: with every fault of the definition and its place.
     """
     text, media = await read_definition(request)
-    work = partial(compile_playbook, text, media, services_of(request).catalogue)
+    work = partial(_compile, text, media, services_of(request).catalogue)
     try:
         compiled = await asyncio.get_running_loop().run_in_executor(workers, work)
     except DefinitionError as error:
@@ -54,6 +59,16 @@ async def compile_body(request: Request) -> Source:
         if value in RESERVED:
             raise BadRequest("The definition has faults.", [Detail(place, f"{value} is a word of the interface")])
     return Source(text, media, compiled)
+
+
+def _compile(text: bytes, media: Media, catalogue: Catalogue) -> Compiled:
+    try:
+        return compile_playbook(text, media, catalogue)
+    except DefinitionError as error:
+        if not any(fault.path.removeprefix("/") in ANSWERED for fault in error.faults):
+            raise
+    value = {name: part for name, part in load(text, media).value.items() if name not in ANSWERED}
+    return compile_value(value, catalogue)
 
 
 def new_playbook(source: Source, playbook_id: str, by: str) -> NewPlaybook:

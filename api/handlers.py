@@ -70,6 +70,8 @@ def _answer(request: Request, error: ApiError) -> Response:
 def _not_allowed(request: Request) -> MethodNotAllowed:
     """405 with all methods of the path; Starlette would name only those of the first route that fits."""
     allowed = [method for method in METHODS if _is_routed(request, method)]
+    if "GET" in allowed:
+        allowed.insert(1, "HEAD")
     return MethodNotAllowed(
         f"{request.method} is not supported here; use {', '.join(allowed)}.",
         [Detail("", f"allowed: {method}") for method in allowed],

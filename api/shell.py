@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import time
 import uuid
+from collections.abc import Iterable
 
 import structlog
 from starlette.requests import ClientDisconnect
@@ -38,6 +39,9 @@ class Shell:
             return
         started = time.perf_counter()
         answer = _Answer(self, scope, send)
+        if answer.without_body:
+            # RFC 9110 §9.3.2: what GET would answer, without its content.
+            scope = {**scope, "method": "GET"}
         structlog.contextvars.bind_contextvars(request_id=answer.request_id)
         self.metrics.in_progress.inc()
         try:
@@ -82,6 +86,8 @@ class _Answer:
     def __init__(self, shell: Shell, scope: Scope, send: Send) -> None:
         self.status: int | None = None
         self.is_stream = False
+        self._ended = False
+        self.without_body = scope["method"] == "HEAD"
         self.request_id = _request_id(scope)
         self._shell = shell
         self._scope = scope
@@ -93,13 +99,19 @@ class _Answer:
             self.status = message["status"]
             headers = list(message.get("headers", []))
             self.is_stream = any(value.startswith(b"text/event-stream") for name, value in headers)
-            message = {**message, "headers": [*headers, *self._headers()]}
+            message = {**message, "headers": [*headers, *self._headers(headers)]}
+        elif self.without_body:
+            if self._ended:
+                return
+            self._ended = True
+            message = {"type": "http.response.body", "body": b"", "more_body": False}
         await self._send(message)
 
-    def _headers(self) -> list[tuple[bytes, bytes]]:
+    def _headers(self, given: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         headers = [(b"x-request-id", self.request_id.encode()), (b"x-content-type-options", b"nosniff")]
         if self._scope["path"].startswith("/api/"):
-            headers.append((b"cache-control", b"no-store"))
+            if all(name != b"cache-control" for name, _ in given):
+                headers.append((b"cache-control", b"no-store"))
             if self._shell.limiter is not None:
                 headers += self._shell.limiter.allowance(self._scope).headers()
         return headers

@@ -86,6 +86,13 @@ class AssetCreate(AssetContent):
     id: str | None = Field(None, pattern=ID, examples=["a1b2c3d4-e5f6-7890-abcd-ef1234567890"])
 
 
+class AssetReplace(AssetCreate):
+    """An asset as it shall be from now on; an answer of this interface can be changed and sent back."""
+
+    created_at: str | None = Field(None, description="Ignored.")
+    updated_at: str | None = Field(None, description="Ignored.")
+
+
 class AssetAnswer(Answer):
     """An asset."""
 
@@ -158,12 +165,12 @@ async def read_asset(services: ServicesDep, asset_id: AssetId) -> AssetAnswer:
     "/{asset_id}",
     name="asset.replace",
     responses=answers(404, *BODY_ERRORS),
-    openapi_extra=request_body(AssetCreate),
+    openapi_extra=request_body(AssetReplace),
     dependencies=[guard("asset:write")],
 )
 async def replace_asset(request: Request, services: ServicesDep, asset_id: AssetId) -> AssetAnswer:
     """Replace an asset; runs that are under way keep the one that they started with."""
-    body = await read_json(request, AssetCreate)
+    body = await read_json(request, AssetReplace)
     if body.id not in (None, asset_id):
         raise BadRequest("The id of an asset cannot change.", [Detail("/id", f"must be {asset_id}, or absent")])
     entry = services.journal.entry(request, "asset.replace", "asset", asset_id, {"name": body.name})

@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import lru_cache
 
 from fastapi import APIRouter
-from playbooks.definition import playbook_schema
 
 from api.auth import guard
 from api.openapi import answers
+from playbooks.definition import playbook_schema
 from playbooks.record import Json
 
 router = APIRouter(prefix="/api/schemas", tags=["schemas"], dependencies=[guard("playbook:read")])

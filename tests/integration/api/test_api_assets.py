@@ -111,6 +111,14 @@ async def test_replace(api: httpx2.AsyncClient) -> None:
     assert (await api.get("/api/assets?tag=env")).json()["meta"]["total"] == 0
 
 
+async def test_answer_can_be_sent_back(api: httpx2.AsyncClient) -> None:
+    """What was read can be changed and stored as it is."""
+    asset = (await api.post("/api/assets", json=WEB)).json()
+    answer = await api.put(f"/api/assets/{asset['id']}", json={**asset, "name": "web-02"})
+    assert answer.status_code == 200, answer.text
+    assert (answer.json()["name"], answer.json()["created_at"]) == ("web-02", asset["created_at"])
+
+
 async def test_replace_with_another_id(api: httpx2.AsyncClient) -> None:
     """The id of an asset cannot change."""
     await api.post("/api/assets", json={**WEB, "id": GUIDE})

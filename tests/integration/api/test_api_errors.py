@@ -31,12 +31,12 @@ async def test_unknown_route(api: httpx2.AsyncClient, path: str) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
-        ("PATCH", "/api/playbooks", "GET, POST"),
-        ("DELETE", "/api/playbooks", "GET, POST"),
-        ("POST", "/api/playbooks/some-playbook", "GET, PUT, DELETE"),
+        ("PATCH", "/api/playbooks", "GET, HEAD, POST"),
+        ("DELETE", "/api/playbooks", "GET, HEAD, POST"),
+        ("POST", "/api/playbooks/some-playbook", "GET, HEAD, PUT, DELETE"),
         ("GET", "/api/playbooks/validate", "POST"),
         ("DELETE", "/api/playbooks/validate", "POST"),
-        ("TRACE", "/healthz", "GET"),
+        ("TRACE", "/healthz", "GET, HEAD"),
     ],
 )
 async def test_method_not_allowed(api: httpx2.AsyncClient, method: str, path: str, allowed: str) -> None:

@@ -194,6 +194,21 @@ async def test_unknown_revision(api: httpx2.AsyncClient, definition: Define, num
     assert (await api.get(f"/api/playbooks/greet/revisions/{number}")).status_code == 404
 
 
+async def test_answer_can_be_sent_back(api: httpx2.AsyncClient, definition: Define) -> None:
+    """What was read can be changed and stored as it is, with the fields that the service has added."""
+    stored = await store(api, definition())
+    answer = await api.put("/api/playbooks/greet", json={**stored, "description": "Changed"})
+    assert answer.status_code == 200, answer.text
+    assert (answer.json()["revision"], answer.json()["description"]) == (2, "Changed")
+
+
+async def test_answer_with_a_fault(api: httpx2.AsyncClient, definition: Define) -> None:
+    """Of what was read and is sent back only the true faults are told."""
+    stored = await store(api, definition())
+    answer = await api.put("/api/playbooks/greet", json={**stored, "steps": [{"name": "x", "action_ref": "no.such"}]})
+    assert [detail["path"] for detail in answer.json()["error"]["details"]] == ["/steps/0/action_ref"]
+
+
 async def test_replace_with_another_id(api: httpx2.AsyncClient, definition: Define) -> None:
     """A playbook's id cannot change; its own may stand in the body."""
     stored = await store(api, definition())

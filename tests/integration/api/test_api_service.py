@@ -18,6 +18,15 @@ async def test_live(anonymous: httpx2.AsyncClient) -> None:
     assert (await anonymous.get("/healthz")).json() == {"status": "ok"}
 
 
+async def test_head(api: httpx2.AsyncClient) -> None:
+    """HEAD answers as GET does, without the content."""
+    answer = await api.head("/api/assets")
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert answer.headers["content-length"] == (await api.get("/api/assets")).headers["content-length"]
+    assert (await api.head("/api/assets/nothing")).status_code == 404
+    assert (await api.head("/api/playbooks/validate")).status_code == 405
+
+
 async def test_not_ready(anonymous: httpx2.AsyncClient) -> None:
     """While Temporal is away the service is not ready, and says of each dependency how it is."""
     answer = await anonymous.get("/readyz")

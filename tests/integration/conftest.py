@@ -20,7 +20,7 @@ async def _shared_stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterat
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def shared(_shared_stack: Stack) -> AsyncIterator[Stack]:
-    """A Stanchion with a worker, shared with other tests; for ``pytestmark = pytest.mark.asyncio(loop_scope="session")``.
+    """A Stanchion with a worker, shared with other tests; they run in the loop of the session (``loop_scope``).
 
     A test leaves no run open behind it: between two tests the loop that its worker lives in stands still.  The HTTP
     client is the test's own, since its connections would not outlive such a pause.

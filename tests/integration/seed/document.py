@@ -8,7 +8,7 @@ PLAYBOOK: Final = "pb-11223344-5566-7788-99aa-bbccddeeff00"
 ASSET: Final = "a1b2c3d4-e5f6-7890-abcd-ef1234567890"
 EXECUTION: Final = "exec-aabb1122-3344-5566-7788-99aabbccddee"
 HOST: Final = "https://api.s4e.io"
-TOKEN_VARIABLE: Final = "S4E_API_TOKEN"  # noqa: S105
+TOKEN_VARIABLE: Final = "S4E_API_TOKEN"
 
 PARAMETERS_OBJECT: Final = """\
 {

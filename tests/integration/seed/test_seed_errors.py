@@ -131,7 +131,11 @@ async def test_422_parameter_validation(shared: Stack) -> None:
     schema = {
         "type": "object",
         "required": ["ticket"],
-        "properties": {"ticket": {"type": "integer"}, "severity": {"enum": ["low", "high"]}, "hosts": {"type": "array", "items": {"type": "string"}}},
+        "properties": {
+            "ticket": {"type": "integer"},
+            "severity": {"enum": ["low", "high"]},
+            "hosts": {"type": "array", "items": {"type": "string"}},
+        },
         "additionalProperties": False,
     }
     playbook, asset = await shared.playbook([ECHO], parameters=schema), await shared.asset()

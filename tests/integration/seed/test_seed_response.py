@@ -36,7 +36,9 @@ async def test_202_accepted(shared: Stack) -> None:
 async def test_the_example(guide: Stack) -> None:
     """The example's response: every field, with the values of the guide's playbook where they can be foreseen."""
     answer = await guide.http.post(
-        f"/api/playbooks/{PLAYBOOK}/run", content=PARAMETERS_OBJECT.encode(), headers={"Content-Type": "application/json"}
+        f"/api/playbooks/{PLAYBOOK}/run",
+        content=PARAMETERS_OBJECT.encode(),
+        headers={"Content-Type": "application/json"},
     )
     body = answer.json()
     steps = [{name: step[name] for name in RESPONSE["steps"][0]} for step in body["steps"]]

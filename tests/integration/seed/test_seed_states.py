@@ -17,6 +17,7 @@ SLEEP = {"action_ref": "core.sleep", "parameters": {"seconds": 60}}
 FAIL = {"id": "bad", "action_ref": "core.fail", "parameters": {"message": "no route to host"}}
 
 
+@pytest.mark.asyncio(loop_scope="function")
 async def test_pending(idle_stack: Stack) -> None:
     """State `pending`: the execution or step is queued and has not started yet, here for want of a worker."""
     execution = await idle_stack.start([ECHO, ECHO])
@@ -92,7 +93,10 @@ async def test_a_final_state_stays(shared: Stack) -> None:
         ({"on_failure": "abort"}, ("failed", ["completed", "failed", "skipped", "skipped"])),
         ({"on_failure": "continue"}, ("completed", ["completed", "failed", "completed", "completed"])),
         ({"on_failure": "undo"}, ("completed", ["completed", "failed", "skipped", "completed"])),
-        ({"retry": {"max_attempts": 2, "initial_interval": "10ms"}}, ("failed", ["completed", "failed", "skipped", "skipped"])),
+        (
+            {"retry": {"max_attempts": 2, "initial_interval": "10ms"}},
+            ("failed", ["completed", "failed", "skipped", "skipped"]),
+        ),
     ],
     ids=["abort", "continue", "handler", "retry"],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,9 @@ async def test_the_example(shared: Stack) -> None:
 async def test_the_guides_playbook_to_its_end(guide: Stack) -> None:
     """The guide's own playbook, polled to its end, goes through its four steps and keeps its names and order."""
     answer = await guide.http.post(
-        f"/api/playbooks/{PLAYBOOK}/run", content=PARAMETERS_OBJECT.encode(), headers={"Content-Type": "application/json"}
+        f"/api/playbooks/{PLAYBOOK}/run",
+        content=PARAMETERS_OBJECT.encode(),
+        headers={"Content-Type": "application/json"},
     )
     status = await guide.finish(answer.json()["execution_id"])
     assert (status["status"], states(status)) == ("completed", ["completed"] * 4)
@@ -69,7 +72,9 @@ async def test_the_steps_say_the_same_as_in_the_202(shared: Stack) -> None:
     first = (await shared.post_run(playbook["id"], asset["id"])).json()
     middle = await shared.until_step(first["execution_id"], 1, "running")
     last = await shared.finish(first["execution_id"], include=None)
-    fields = [[(list(step), step["index"], step["action_id"]) for step in body["steps"]] for body in (first, middle, last)]
+    fields = [
+        [(list(step), step["index"], step["action_id"]) for step in body["steps"]] for body in (first, middle, last)
+    ]
     assert fields[0] == fields[1] == fields[2]
 
 
@@ -89,6 +94,7 @@ async def test_started_at(shared: Stack) -> None:
     assert (await shared.finish(execution))["started_at"] == running["started_at"]
 
 
+@pytest.mark.asyncio(loop_scope="function")
 async def test_started_at_before_the_start(idle_stack: Stack) -> None:
     """`started_at` is null as long as the execution is pending."""
     execution = await idle_stack.start([ECHO])
@@ -129,7 +135,8 @@ async def test_polling_never_goes_back(shared: Stack, tmp_path: Path) -> None:
     while not seen or min(seen[-1]) < 2:
         seen.append([order[state] for state in states(await shared.status(execution))])
         await asyncio.sleep(0.01)
-    assert all(earlier <= later for one, two in zip(seen, seen[1:], strict=False) for earlier, later in zip(one, two, strict=True))
+    for earlier, later in itertools.pairwise(seen):
+        assert all(before <= after for before, after in zip(earlier, later, strict=True))
     assert all(one == sorted(one, reverse=True) for one in seen)
 
 

@@ -13,34 +13,14 @@ import sys
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
 from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
-from temporalio import activity, workflow
 from temporalio.client import Client
 from temporalio.worker import Worker
 
-QUEUE = "floor"
-
-
-@activity.defn
-async def nothing(number: int) -> int:
-    """Answers at once."""
-    return number
-
-
-@workflow.defn
-class Floor:
-    """Four activities in a row."""
-
-    @workflow.run
-    async def run(self, steps: int) -> int:
-        """Runs them."""
-        for number in range(steps):
-            await workflow.execute_activity(nothing, number, start_to_close_timeout=timedelta(seconds=30))
-        return steps
+from bench.floor_workflow import QUEUE, Floor, nothing
 
 
 async def serve_worker() -> None:

@@ -37,6 +37,9 @@ READS = 800
 LOOK = 0.003
 """Seconds between two looks at a run whose end is waited for, the same for all."""
 
+PATIENCE = 60
+"""Seconds after which a run that has not ended fails the benchmark."""
+
 
 @dataclass
 class Kind:
@@ -108,8 +111,9 @@ class Bench:
             begun = time.perf_counter()
             run = await kind.start(0)
             posts.append(time.perf_counter() - begun)
-            while not await kind.is_done(run):
-                await asyncio.sleep(LOOK)
+            async with asyncio.timeout(PATIENCE):
+                while not await kind.is_done(run):
+                    await asyncio.sleep(LOOK)
             total.append(time.perf_counter() - begun)
             await asyncio.sleep(0.02)
         kind.latency.append(statistics.median(total) * 1000)
@@ -122,8 +126,9 @@ class Bench:
         async def work(slot: int) -> None:
             for _ in left:
                 run = await kind.start(slot)
-                while not await kind.is_done(run):
-                    await asyncio.sleep(0.02)
+                async with asyncio.timeout(PATIENCE):
+                    while not await kind.is_done(run):
+                        await asyncio.sleep(0.02)
 
         begun = time.perf_counter()
         await asyncio.gather(*(work(slot) for slot in range(CONCURRENCY)))

@@ -143,15 +143,21 @@ def _ordering(name: str, accept: tuple[int, ...]) -> Function:
     return apply
 
 
+_KEYS = frozenset({"string", "int", "uint", "bool", "double"})
+"""Kinds of values that a key of a map may be compared with."""
+
+
 def _contains_element(budget: Budget, element: Value, container: Value) -> bool:
     if kind(container) == "list":
         return any(equal(element, other, budget) for other in container)
-    if kind(container) == "map":
-        try:
-            return as_key(element) in container
-        except EvaluationError:
-            return False
+    if kind(container) == "map" and kind(element) in _KEYS:
+        return not _is_broken(element) and as_key(element) in container
     raise no_overload("@in", element, container)
+
+
+def _is_broken(number: Value) -> bool:
+    """True for a double that no key can be equal to."""
+    return isinstance(number, float) and not number.is_integer()
 
 
 def _index(budget: Budget, container: Value, index: Value) -> Value:
@@ -215,7 +221,7 @@ def _matches(budget: Budget, text: Value, pattern: Value) -> bool:
 
 def _to_int(budget: Budget, value: Value) -> int:
     match kind(value):
-        case "int" | "uint":
+        case "int" | "uint" | "bool":
             return _ranged(int(value), INT_MIN, INT_MAX, "int64")
         case "double":
             # 2^63 is a double and is out of range; INT_MIN is refused too, as the library does.
@@ -271,12 +277,18 @@ def _to_double(budget: Budget, value: Value) -> float:
 
 
 def double_text(value: float) -> str:
-    """A double as ``string()`` writes it: the fewest digits, from 15, that read back as the same number."""
-    for digits in (15, 16, 17):
-        text = f"{value:.{digits}g}"
-        if float(text) == value:
-            return text
-    return text
+    """A double as ``string()`` of the library writes it: the fewest digits that read back as the same number.
+
+    The power of ten is written apart from a million on, and below a ten-thousandth.
+    """
+    if not math.isfinite(value):
+        return f"{value:g}"
+    text = next(text for digits in range(17) if float(text := f"{value:.{digits}e}") == value)
+    mantissa, exponent = text.split("e")
+    power = int(exponent)
+    if not -4 <= power < 6:
+        return text
+    return f"{value:.{max(0, len(mantissa.lstrip('-').replace('.', '')) - 1 - power)}f}"
 
 
 def _to_string(budget: Budget, value: Value) -> str:
@@ -336,8 +348,6 @@ def _to_timestamp(budget: Budget, value: Value) -> Timestamp:
 def _to_duration(budget: Budget, value: Value) -> Duration:
     if isinstance(value, str):
         return times.parse_duration(value)
-    if kind(value) == "int":
-        return times.duration(value * times.SECOND)
     if isinstance(value, Duration):
         return value
     raise no_overload("duration", value)

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.stack import Stack, running_stack, stack_settings
 
@@ -19,6 +20,11 @@ PLUGINS = Path(__file__).parent / "plugins"
 """A folder with an installed package that adds actions by entry point, like a third party's."""
 
 sys.path.append(str(PLUGINS))
+
+# The same examples each time: a run that fails does so for a change in the code.
+settings.register_profile("same", derandomize=True, database=None)
+settings.register_profile("explore")
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 TEMPORAL_VARIABLE = "STANCHION_TEST_TEMPORAL"
 _SERVER = pytest.StashKey[tuple[subprocess.Popen[bytes], Path]]()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import datetime
 import math
+import os
 from collections.abc import Callable
 from typing import Any
 from unittest import mock
@@ -20,6 +21,9 @@ from playbooks.values import Duration, Timestamp, elements
 from tests.unit.playbooks.cel_strategies import DATA, expressions, macros
 
 ERROR = "an error"
+EXAMPLES = int(os.environ.get("EXAMPLES", "500"))
+"""More of them, with ``HYPOTHESIS_PROFILE=explore``, look further than a test run has time for."""
+
 _ENVIRONMENT = cel.NewEnv(variables=dict.fromkeys(DATA, cel.Type.DYN))
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 _ORDERS: list[Callable[[list[Any]], list[Any]]] = [
@@ -125,7 +129,7 @@ def same(one: Any, other: Any) -> bool:
     return bool(one == other) and str(one) == str(other)
 
 
-@settings(max_examples=600, deadline=None)
+@settings(deadline=None, max_examples=EXAMPLES)
 @given(expressions)
 @example("parameters.i / 0 == 1 || true")
 @example("[1, 2, 3].map(x, x > 1, x * 2)")
@@ -134,7 +138,7 @@ def test_any_expression(source: str) -> None:
     check(source)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(deadline=None, max_examples=EXAMPLES)
 @given(macros)
 def test_any_macro(source: str) -> None:
     """Any macro over lists and maps has the library's value, errors of single elements included."""

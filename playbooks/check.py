@@ -14,6 +14,7 @@ from playbooks.actions import ActionSpec, Catalogue
 from playbooks.document import Document
 from playbooks.expressions import Expression, ExpressionError, Problem, Reference, compile_expression
 from playbooks.faults import Fault
+from playbooks.layout import Layout, Reader
 from playbooks.parsing import ParsedTemplate, compile_template
 from playbooks.plan import Template, Tree
 from playbooks.record import Json
@@ -21,11 +22,14 @@ from playbooks.schemas import errors_of, told, validator
 
 Path = tuple[str | int, ...]
 
-SCOPE = ("parameters", "asset", "execution", "steps", "vars")
-"""Names that every expression of a playbook may use, beside ``secrets``, which only templates take."""
+SCOPE = ("parameters", "asset", "execution", "steps", "vars", "finding", "item", "index")
+"""Names that expressions of a playbook may use, beside ``secrets``, which only templates take."""
 
 ASSET_FIELDS = ("id", "name", "type", "hostname", "ip", "url", "tags", "attributes")
 EXECUTION_FIELDS = ("id", "dry_run", "started_at")
+ENDED_FIELDS = (*EXECUTION_FIELDS, "status", "error")
+"""Fields of ``execution`` in the steps of ``always``, which know how the rest of the run has ended."""
+
 STEP_FIELDS = ("status", "output", "error")
 
 MAX_FAULTS = 100
@@ -108,18 +112,18 @@ class Expressions:
 class Checker:
     """Compiles and checks the texts of a definition.
 
-    ``ids`` are those of the steps, in order; ``parameter_names`` is None where the schema does not tell them all.
+    ``parameter_names`` is None where the schema does not tell them all.
     """
 
     faults: Faults
     catalogue: Catalogue
-    ids: Mapping[str, int]
+    layout: Layout
     parameter_names: frozenset[str] | None
     expressions: Expressions = field(default_factory=Expressions)
     validators: dict[str, Any] = field(default_factory=dict)
     suggested: int = 0
 
-    def expression(self, source: str, path: Path, index: int) -> Tree:
+    def expression(self, source: str, path: Path, reader: Reader) -> Tree:
         """The tree of a field that is an expression; of a wrong one, an empty tree."""
         try:
             expression = self.expressions.compile(source)
@@ -128,23 +132,23 @@ class Checker:
                 self.faults.add_within(path, problem.line, problem.column, problem.message)
             return []
         for reference in expression.references:
-            message = self._reference_fault(reference, index)
+            message = self._reference_fault(reference, reader)
             if message is not None:
                 self.faults.add_within(path, reference.line, reference.column, message)
         return expression.tree
 
-    def template(self, value: Json, path: Path, index: int, secrets: bool = False) -> ParsedTemplate:
+    def template(self, value: Json, path: Path, reader: Reader, secrets: bool = False) -> ParsedTemplate:
         """The template of a value; faults are noted."""
         parsed = compile_template(value, self.expressions.compile, secrets)
         for problem in parsed.problems[: MAX_FAULTS + 1]:
             self.faults.add_within((*path, *problem.path), *problem.place(value), problem.message)
         for use in parsed.references:
-            message = self._reference_fault(use.reference, index)
+            message = self._reference_fault(use.reference, reader)
             if message is not None and not self.faults.full:
                 self.faults.add_within((*path, *use.path), *use.place(value), message)
         return parsed
 
-    def _reference_fault(self, reference: Reference, index: int) -> str | None:
+    def _reference_fault(self, reference: Reference, reader: Reader) -> str | None:
         match reference.root:
             case "parameters":
                 known = self.parameter_names
@@ -153,24 +157,25 @@ class Checker:
             case "asset":
                 return _field_fault("asset", reference.path, ASSET_FIELDS)
             case "execution":
-                return _field_fault("execution", reference.path, EXECUTION_FIELDS)
+                ended = reader.own is not None and reader.own.index >= self.layout.always
+                return _field_fault("execution", reference.path, ENDED_FIELDS if ended else EXECUTION_FIELDS)
             case "secrets":
                 return "secrets may be used only in the parameters of an action"
+            case "item" if not reader.has_item:
+                return "`item` has a value only inside of a foreach"
+            case "index" if not reader.in_loop:
+                return "`index` has a value only inside of a foreach or a while"
             case "steps":
-                return self._step_fault(reference.path, index)
+                return self._step_fault(reference.path, reader)
         return None
 
-    def _step_fault(self, path: tuple[str, ...], index: int) -> str | None:
+    def _step_fault(self, path: tuple[str, ...], reader: Reader) -> str | None:
         if not path:
             return "a step is named by its id: steps.<id> or steps['<id>']"
-        step = path[0]
-        if step not in self.ids:
-            return f"there is no step `{step}`{self.suggest(step, self.ids)}"
-        if self.ids[step] == index:
-            return f"the step `{step}` cannot refer to itself"
-        if self.ids[step] > index:
-            return f"the step `{step}` cannot have run yet: it comes later"
-        return _field_fault("a step", path[1:], STEP_FIELDS)
+        target = self.layout.by_id.get(path[0])
+        if target is None:
+            return f"there is no step `{path[0]}`{self.suggest(path[0], self.layout.by_id)}"
+        return self.layout.hidden(target, reader) or _field_fault("a step", path[1:], STEP_FIELDS)
 
     def action(self, name: str, path: Path) -> ActionSpec | None:
         """The action of that name; None, with a fault, when there is none."""
@@ -179,9 +184,9 @@ class Checker:
             self.faults.add(path, f"there is no action `{name[:100]}`{self.suggest(name, self.catalogue)}")
         return spec
 
-    def action_parameters(self, spec: ActionSpec, value: dict[str, Json], path: Path, index: int) -> Template:
+    def action_parameters(self, spec: ActionSpec, value: dict[str, Json], path: Path, reader: Reader) -> Template:
         """The template of an action's parameters, held to its input schema where they are constant."""
-        parsed = self.template(value, path, index, secrets=True)
+        parsed = self.template(value, path, reader, secrets=True)
         checker = self.validators.get(spec.name)
         if checker is None:
             checker = self.validators[spec.name] = validator(spec.input_schema)

@@ -11,7 +11,14 @@ from playbooks.plan import Plan
 from playbooks.record import Json
 
 SETTLE_ACTIVITY = "stanchion.settle"
+OPEN_CHILD_ACTIVITY = "stanchion.open_child"
+DISCARD_CHILD_ACTIVITY = "stanchion.discard_child"
+NOTE_DECISION_ACTIVITY = "stanchion.note_decision"
 IO_QUERY = "io"
+ITERATIONS_QUERY = "iterations"
+DECIDE_UPDATE = "decide"
+APPROVE_SIGNAL = "approve"
+REJECT_SIGNAL = "reject"
 SET_ACTION = "core.set"
 """The action whose output the interpreter puts into ``vars``."""
 
@@ -22,6 +29,69 @@ ATTRIBUTE_DRY_RUN = "DryRun"
 ATTRIBUTE_OUTCOME = "Outcome"
 
 MEMO_EXECUTION = "execution_id"
+
+
+def workflow_id(playbook_id: str, asset_id: str) -> str:
+    """The id of the workflow that runs a playbook on an asset: Temporal lets one of that id run at a time."""
+    return f"{playbook_id}:{asset_id}"
+
+
+class PinnedPlaybook(BaseModel):
+    """A playbook that a run may start as a sub-playbook, as it was when the run began."""
+
+    id: str
+    slug: str
+    name: str
+    revision: int
+    plan: Plan
+    parameters_schema: dict[str, Json]
+
+
+class ParentRun(BaseModel):
+    """The run, and the step in it, that has started a run as its sub-playbook."""
+
+    execution_id: str
+    step_id: str
+
+
+class FrameSnapshot(BaseModel):
+    """One pass through steps, see ``workflows.frame``; by index, except ``values``, which are by step id."""
+
+    path: list[int] = []
+    item: Json = None
+    started_at: int | None = None
+    records: dict[int, list[Json]] = {}
+    values: dict[str, Json] = {}
+    ways: dict[int, int] = {}
+    loops: dict[int, LoopSnapshot] = {}
+
+
+class LoopSnapshot(BaseModel):
+    """A loop under way, see ``workflows.frame``."""
+
+    items: list[Json] | None = None
+    next: int = 0
+    open: list[FrameSnapshot] = []
+    results: dict[int, Json] = {}
+    failures: dict[int, tuple[str, str]] = {}
+    last: dict[str, Json] = {}
+
+
+class Snapshot(BaseModel):
+    """What a run continues from: as new, or as a rerun that keeps what an earlier run has done.
+
+    Times in ms since the epoch; ``limit_at`` is when the run reaches its time limit.
+    """
+
+    started_at: int | None = None
+    execution_started_at: str | None = None
+    limit_at: int | None = None
+    timed_out: bool = False
+    root: FrameSnapshot = FrameSnapshot()
+    rows: dict[int, list[Json]] = {}
+    io: dict[str, dict[str, Json]] = {}
+    vars: dict[str, Json] = {}
+    iterations: dict[str, list[Json]] = {}
 
 
 class RunInput(BaseModel):
@@ -35,6 +105,9 @@ class RunInput(BaseModel):
     asset: dict[str, Json]
     dry_run: bool = False
     dry_run_reads: bool = True
+    playbooks: dict[str, PinnedPlaybook] = {}
+    parent: ParentRun | None = None
+    resume: Snapshot | None = None
 
 
 class SecretPart(BaseModel):
@@ -90,6 +163,63 @@ class Settlement(BaseModel):
     outputs: Json = None
     steps: list[Json]
     io: dict[str, Json] = {}
+    iterations: dict[str, list[Json]] = {}
+
+
+class Decide(BaseModel):
+    """Somebody's decision on a step that waits for approval.
+
+    ``step`` may be left out where only one waits.  ``by`` is who decides, ``permissions`` what they may do besides;
+    both are None where Temporal itself has let them in, as in its Web UI.
+    """
+
+    approve: bool = True
+    step: str | None = None
+    comment: str | None = None
+    by: str | None = None
+    permissions: list[str] | None = None
+    address: str | None = None
+
+
+class Decided(BaseModel):
+    """The step that was decided on."""
+
+    step: str
+
+
+class DecisionNote(BaseModel):
+    """A decision, for the audit trail."""
+
+    execution_id: str
+    step: str
+    approved: bool
+    by: str | None = None
+    comment: str | None = None
+    address: str | None = None
+    at: int
+
+
+class OpenChild(BaseModel):
+    """A sub-playbook that is about to be started: what its row in the database says."""
+
+    execution_id: str
+    parent: ParentRun
+    playbook_id: str
+    revision: int
+    asset: dict[str, Json]
+    parameters: dict[str, Json]
+    parameters_schema: dict[str, Json]
+    dry_run: bool
+    dry_run_reads: bool
+    workflow_id: str
+    at: int
+
+
+class Opened(BaseModel):
+    """The parameters of a sub-playbook with their defaults, or what is wrong with them."""
+
+    parameters: dict[str, Json] = {}
+    faults: list[str] = []
 
 
 class Settled(BaseModel):

@@ -1,23 +1,23 @@
-"""The ways through a playbook: jumps lead forward only, every step can be reached."""
+"""The ways through a list of steps: jumps lead forward only and stay in the list, every step can be reached."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from playbooks.check import Checker, Path
-from playbooks.plan import ConditionStep, Next, OnFailure, Step
+from playbooks.layout import Place
+from playbooks.plan import ApprovalStep, ConditionStep, Next, OnFailure, Step
 
 MARKS = {"next": Next(), "end": Next(kind="end")}
 
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """Resolves the targets that step ``index`` names."""
+    """Resolves the targets that the step at ``place`` names."""
 
     checker: Checker
-    ids: Mapping[str, int]
-    index: int
+    place: Place
 
     def next(self, target: str | None, path: Path) -> Next:
         """Where ``on_success``, ``on_true`` or ``on_false`` leads."""
@@ -26,70 +26,72 @@ class Targets:
         to = self._jump(target, path, "next, end")
         return Next() if to is None else Next(kind="jump", to=to)
 
-    def failure(self, target: str, path: Path) -> OnFailure:
+    def failure(self, target: str, path: Path, words: str = "abort, continue, retry") -> OnFailure:
         """What ``on_failure`` means; the attempts of ``retry`` stand elsewhere."""
         if target in ("abort", "retry"):
             return OnFailure()
         if target == "continue":
             return OnFailure(kind="continue")
-        to = self._jump(target, path, "abort, continue, retry")
+        to = self._jump(target, path, words)
         return OnFailure() if to is None else OnFailure(kind="handler", to=to)
 
     def _jump(self, target: str, path: Path, words: str) -> int | None:
-        to = self.ids.get(target)
+        to = self.checker.layout.by_id.get(target)
         if to is None:
-            hint = self.checker.suggest(target, self.ids)
-            self.checker.faults.add(path, f"there is no step `{target[:100]}`; this is {words} or a later step{hint}")
-        elif to == self.index:
-            self.checker.faults.add(path, "a step cannot jump to itself")
-        elif to < self.index:
-            self.checker.faults.add(path, f"the step `{target}` comes earlier: jumps lead forward only")
+            hint = self.checker.suggest(target, self.checker.layout.by_id)
+            message = f"there is no step `{target[:100]}`; this is {words} or a later step{hint}"
+        elif to is self.place:
+            message = "a step cannot jump to itself"
+        elif to.index < self.place.index:
+            message = f"the step `{target}` comes earlier: jumps lead forward only"
+        elif to.sequence != self.place.sequence:
+            message = f"the step `{target}` stands in another list of steps: a jump stays in its own"
         else:
-            return to
+            return to.index
+        self.checker.faults.add(path, message)
         return None
 
 
-def check_reachable(checker: Checker, steps: Sequence[Step]) -> None:
-    """Notes a fault at every step that no way leads to.
+def check_reachable(checker: Checker, places: Sequence[Place], steps: Sequence[Step]) -> None:
+    """Notes a fault at every step of one list that no way leads to.
 
     Steps with ``run: on_failure_only`` are passed over by the ordinary way and need a jump.
     """
     following = _following(steps)
+    position = {step.index: number for number, step in enumerate(steps)}
     reached = {following[0]}
-    jumped: set[int] = set()
-    for step in steps:
-        if step.index not in reached:
+    for number, step in enumerate(steps):
+        if number not in reached:
             continue
         for way in _ways(step):
             if way.kind == "jump" and way.to is not None:
-                jumped.add(way.to)
-                reached.add(way.to)
+                reached.add(position[way.to])
             elif way.kind == "next":
-                reached.add(following[step.index + 1])
-    for step in steps:
-        if step.index in reached:
+                reached.add(following[number + 1])
+    for number, (place, step) in enumerate(zip(places, steps, strict=True)):
+        if number in reached:
             continue
-        path: Path = ("steps", step.index)
         if step.on_failure_only:
-            checker.faults.add(
-                (*path, "run"), f"the step `{step.id}` runs only after a failure, and nothing jumps to it"
-            )
+            message = f"the step `{step.id}` runs only after a failure, and nothing jumps to it"
+            checker.faults.add((*place.path, "run"), message)
         else:
-            checker.faults.add(path, f"the step `{step.id}` can never be reached")
+            checker.faults.add(place.path, f"the step `{step.id}` can never be reached")
 
 
 def _ways(step: Step) -> list[Next]:
     ways = [step.on_true, step.on_false] if isinstance(step, ConditionStep) else [step.on_success]
-    if step.on_failure.kind == "handler":
-        ways.append(Next(kind="jump", to=step.on_failure.to))
-    if step.when is not None or step.on_failure.kind == "continue":
+    failures = [step.on_failure, step.timeout_way] if isinstance(step, ApprovalStep) else [step.on_failure]
+    for failure in failures:
+        if failure.kind == "handler":
+            ways.append(Next(kind="jump", to=failure.to))
+    if step.when is not None or any(failure.kind == "continue" for failure in failures):
         ways.append(Next())
     return ways
 
 
 def _following(steps: Sequence[Step]) -> list[int]:
-    """For each index, and one past the last, the first step from there that the ordinary way enters."""
+    """For each position, and one past the last, the first step from there that the ordinary way enters."""
     result = [len(steps)] * (len(steps) + 1)
-    for index in range(len(steps) - 1, -1, -1):
-        result[index] = result[index + 1] if steps[index].on_failure_only else index
+    for number in range(len(steps) - 1, -1, -1):
+        result[number] = result[number + 1] if steps[number].on_failure_only else number
     return result

@@ -7,8 +7,10 @@ chunk only; the whole memo must stay far below 2 MiB, past which Temporal would 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import astuple
 
-from playbooks.record import ErrorInfo, Json, StepRecord, Waiting
+from playbooks.contract import MEMO_EXECUTION
+from playbooks.record import ErrorInfo, Json, LoopFailure, RunRecord, StepRecord, Tally, Waiting
 from playbooks.states import State
 
 CHUNK = 50
@@ -16,6 +18,9 @@ CHUNK = 50
 
 MESSAGE_LIMIT = 300
 """Characters of an error message or reason that the memo carries; the settled record has it whole."""
+
+MEMO_TEXT = 800_000
+"""Bytes that all messages of a run may take in the memo, at most four a character."""
 
 HEAD_FIELD = "run"
 _LETTERS = {
@@ -36,9 +41,14 @@ def encode_step(step: StepRecord, limit: int | None = None) -> list[Json]:
         step.started_at,
         step.finished_at,
         step.attempt,
-        [step.error.code, _cut(step.error.message, limit)] if step.error else None,
+        _error(step.error, limit) if step.error else None,
         _cut(step.reason, limit) if step.reason else None,
         [step.waiting_for.kind, step.waiting_for.until] if step.waiting_for else None,
+        _tally(step.iterations),
+        _tally(step.runs),
+        [[list(failure.iteration), *_error(failure.error, limit)] for failure in step.failures],
+        int(step.kept),
+        step.child,
     ]
     while len(row) > 1 and not row[-1]:
         row.pop()
@@ -47,8 +57,8 @@ def encode_step(step: StepRecord, limit: int | None = None) -> list[Json]:
 
 def decode_step(row: Sequence[Json]) -> StepRecord:
     """The record that ``encode_step`` made ``row`` from."""
-    padded = list(row) + [None] * (7 - len(row))
-    state, started, finished, attempt, error, reason, waiting = padded
+    padded = list(row) + [None] * (12 - len(row))
+    state, started, finished, attempt, error, reason, waiting, iterations, runs, failures, kept, child = padded
     return StepRecord(
         state=_STATES[state],
         started_at=started,
@@ -57,6 +67,11 @@ def decode_step(row: Sequence[Json]) -> StepRecord:
         error=ErrorInfo(*error) if error else None,
         reason=reason,
         waiting_for=Waiting(*waiting) if waiting else None,
+        iterations=Tally(*iterations) if iterations else None,
+        runs=Tally(*runs) if runs else None,
+        failures=[LoopFailure(tuple(path), ErrorInfo(*told)) for path, *told in failures or []],
+        kept=bool(kept),
+        child=child,
     )
 
 
@@ -69,8 +84,9 @@ def chunk_fields(steps: Sequence[StepRecord], numbers: Sequence[int] | None = No
     """The memo fields of the chunks ``numbers``, or of all."""
     if numbers is None:
         numbers = range((len(steps) + CHUNK - 1) // CHUNK)
+    limit = _message_limit(len(steps))
     return {
-        chunk_field(number): [encode_step(step, MESSAGE_LIMIT) for step in steps[number * CHUNK : (number + 1) * CHUNK]]
+        chunk_field(number): [encode_step(step, limit) for step in steps[number * CHUNK : (number + 1) * CHUNK]]
         for number in numbers
     }
 
@@ -83,6 +99,34 @@ def read_chunks(memo: Mapping[str, Json]) -> list[StepRecord]:
         steps.extend(decode_step(row) for row in rows)
         number += 1
     return steps
+
+
+def initial_memo(execution_id: str, count: int) -> dict[str, Json]:
+    """The memo of a run of ``count`` steps that has not begun."""
+    return run_memo(execution_id, RunRecord([StepRecord() for _ in range(count)]))
+
+
+def run_memo(execution_id: str, record: RunRecord) -> dict[str, Json]:
+    """The whole memo of a run."""
+    return {MEMO_EXECUTION: execution_id, HEAD_FIELD: head(record), **chunk_fields(record.steps)}
+
+
+def head(record: RunRecord) -> dict[str, Json]:
+    """The memo field with the run's own record."""
+    return {"state": record.state.value, "started_at": record.started_at}
+
+
+def _message_limit(count: int) -> int:
+    """Characters of a message in the memo of a run of ``count`` steps, so that it stays small when all have one."""
+    return max(20, min(MESSAGE_LIMIT, MEMO_TEXT // (4 * max(1, count))))
+
+
+def _error(error: ErrorInfo, limit: int | None) -> list[Json]:
+    return [error.code, _cut(error.message, limit)]
+
+
+def _tally(tally: Tally | None) -> list[Json] | None:
+    return list(astuple(tally)) if tally else None
 
 
 def _cut(text: str, limit: int | None) -> str:

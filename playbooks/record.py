@@ -32,8 +32,45 @@ class Waiting:
 
 
 @dataclass(slots=True)
+class Tally:
+    """How many times something has begun, and how it ended: the iterations of a loop, or a step inside of one.
+
+    ``total`` is how many there will be, where that is known.
+    """
+
+    total: int | None = None
+    running: int = 0
+    completed: int = 0
+    failed: int = 0
+    skipped: int = 0
+    cancelled: int = 0
+
+    def change(self, before: State, after: State) -> None:
+        """One of them goes from state ``before`` to ``after``."""
+        if before in _COUNTED:
+            setattr(self, before.value, getattr(self, before.value) - 1)
+        if after in _COUNTED:
+            setattr(self, after.value, getattr(self, after.value) + 1)
+
+
+_COUNTED = (State.RUNNING, State.COMPLETED, State.FAILED, State.SKIPPED, State.CANCELLED)
+
+
+@dataclass(frozen=True, slots=True)
+class LoopFailure:
+    """A failed iteration of a loop: its number, with those of the loops around it, and why it failed."""
+
+    iteration: tuple[int, ...]
+    error: ErrorInfo
+
+
+@dataclass(slots=True)
 class StepRecord:
-    """One step of a run, without its input and output."""
+    """One step of a run, without its input and output.
+
+    ``iterations`` and ``failures`` are of a loop; ``runs`` counts how a step inside of a loop ended each time.
+    ``kept`` marks a result that comes from an earlier run, ``child`` is the execution of a sub-playbook.
+    """
 
     state: State = State.PENDING
     started_at: int | None = None
@@ -42,6 +79,11 @@ class StepRecord:
     error: ErrorInfo | None = None
     reason: str | None = None
     waiting_for: Waiting | None = None
+    iterations: Tally | None = None
+    runs: Tally | None = None
+    failures: list[LoopFailure] = field(default_factory=list)
+    kept: bool = False
+    child: str | None = None
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ wins; a later one only adds what is not known yet.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Any
 
@@ -265,11 +265,13 @@ def _keep(frozen: StepRecord, settled: StepRecord) -> StepRecord:
     reason = frozen.reason or settled.reason
     if frozen.state is State.CANCELLED and settled.state in AFTER_CANCEL:
         reason = AFTER_CANCEL[settled.state]
-    return StepRecord(
+    return replace(
+        settled,
         state=frozen.state,
         started_at=settled.started_at if frozen.started_at is None else frozen.started_at,
         finished_at=settled.finished_at if frozen.finished_at is None else frozen.finished_at,
         attempt=max(frozen.attempt, settled.attempt),
         error=frozen.error or settled.error,
         reason=reason,
+        waiting_for=None,
     )

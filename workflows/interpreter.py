@@ -1,9 +1,9 @@
-"""The one workflow: walks a compiled plan, step by step, and settles the record as its last act.
+"""The one workflow: runs a compiled plan on its machine, and settles the record as its last act.
 
 Cancellation is the delicate part (Temporal docs: *Python SDK, cancellation*).  ``run()`` is what Temporal cancels, at
 any await, also in the very activation that brings a step's result.  So ``run()`` only supervises: the walk and each
-step live in tasks of their own, and a cancel reaches the step at work by way of ``_stop`` after results of the same
-activation have landed.
+step live in tasks of their own, and a cancel reaches the steps at work by way of their scope after results of the
+same activation have landed.
 """
 
 from __future__ import annotations
@@ -11,75 +11,105 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
-from enum import Enum
 
 from temporalio import workflow
-from temporalio.common import RawValue, RetryPolicy, SearchAttributeKey
-from temporalio.exceptions import ApplicationError, is_cancelled_exception
+from temporalio.common import RawValue
 
-from playbooks.contract import ATTRIBUTE_OUTCOME, IO_QUERY, SETTLE_ACTIVITY, RunInput, Settled, Settlement
+from playbooks.contract import (
+    APPROVE_SIGNAL,
+    DECIDE_UPDATE,
+    IO_QUERY,
+    ITERATIONS_QUERY,
+    REJECT_SIGNAL,
+    Decide,
+    Decided,
+    RunInput,
+)
 from playbooks.evaluation import EvaluationError
-from playbooks.plan import AnyStep
-from playbooks.progress import encode_step
-from playbooks.record import ErrorInfo, Json, StepIo
+from playbooks.progress import run_memo
+from playbooks.record import ErrorInfo, Json
 from playbooks.states import State
 from playbooks.templates import render
-from workflows.clock import now_ms
-from workflows.publish import flush
-from workflows.route import onward, target
-from workflows.state import Outcome, RunState
-from workflows.steps import RUNNERS
-from workflows.steps.action import TIMED_OUT
-from workflows.steps.condition import EXPRESSION_ERROR, truth
+from workflows import snapshot
+from workflows.clock import iso, now_ms
+from workflows.expressions import EXPRESSION_ERROR
+from workflows.machine import TIMED_OUT, Machine, Parked
+from workflows.scope import Scope, Stop
+from workflows.settling import close, io_of, iterations_of
+from workflows.state import RunState
+from workflows.steps import BLOCKS, LEAVES
 
 SETTLING_TURNS = 10
 """Turns of the event loop in which results of the activation that brought a cancel may still land."""
-
-SETTLE_RETRY = RetryPolicy(
-    initial_interval=timedelta(milliseconds=200), backoff_coefficient=2.0, maximum_interval=timedelta(seconds=10)
-)
-OUTCOME_KEY = SearchAttributeKey.for_keyword(ATTRIBUTE_OUTCOME)
-
-
-class Stop(Enum):
-    """Why a run is stopped before its end."""
-
-    CANCEL = "cancel"
-    TIME_LIMIT = "time limit"
 
 
 @workflow.defn(dynamic=True)
 class PlaybookWorkflow:
     """Runs any playbook; the workflow type is the playbook's slug."""
 
-    def __init__(self) -> None:
-        self._state: RunState
-        self._stopping: Stop | None = None
-        self._step_task: asyncio.Task[Outcome] | None = None
+    @workflow.init
+    def __init__(self, args: Sequence[RawValue]) -> None:
+        given = workflow.payload_converter().from_payload(args[0].payload, RunInput)
+        now = now_ms()
+        self._state = RunState(given, iso(int(workflow.info().start_time.timestamp() * 1000)))
+        self._machine = Machine(self._state, LEAVES, BLOCKS)
+        self._main = Scope()
+        self._always = Scope()
+        self._limit_at = None if given.plan.timeout is None else now + int(given.plan.timeout * 1000)
         self._limit_task: asyncio.Task[None] | None = None
+        if given.resume is not None:
+            snapshot.restore(self._state, given.resume)
+            self._limit_at = given.resume.limit_at or self._limit_at
+            if given.resume.timed_out:
+                self._main.stop(Stop.TIME_LIMIT)
 
     @workflow.run
     async def run(self, args: Sequence[RawValue]) -> dict[str, Json]:
         """Runs the plan in the input to its end and returns the state and the outputs of the run."""
-        given = workflow.payload_converter().from_payload(args[0].payload, RunInput)
-        self._state = RunState(given, workflow.info().start_time.strftime("%Y-%m-%dT%H:%M:%SZ"))
-        walk = asyncio.create_task(self._walk())
-        if given.plan.timeout is not None:
-            self._limit_task = asyncio.create_task(self._limit(given.plan.timeout))
-        await self._supervise(walk)
-        if self._limit_task:
-            self._limit_task.cancel()
-        error = walk.result()
-        self._end(error)
-        return await self._close()
+        while True:
+            self._machine.parking = False
+            work = asyncio.create_task(self._work())
+            await self._supervise(work)
+            try:
+                work.result()
+            except Parked:
+                self._end_limit()
+                await self._continue()
+            else:
+                self._end_limit()
+                return await close(self._state)
 
     @workflow.query(name=IO_QUERY)
     def io(self) -> dict[str, Json]:
         """Input and output of each step so far, by step id."""
-        return self._io()
+        return io_of(self._state)
 
-    async def _supervise(self, task: asyncio.Task[ErrorInfo | None]) -> None:
-        """Waits for ``task``, whatever cancels this coroutine; a cancel becomes ``_stop``."""
+    @workflow.query(name=ITERATIONS_QUERY)
+    def iterations(self) -> dict[str, Json]:
+        """Each iteration of each loop so far, by the id of the loop."""
+        return iterations_of(self._state)
+
+    @workflow.update(name=DECIDE_UPDATE, description="Approve or reject a step that waits for approval.")
+    def decide(self, decide: Decide) -> Decided:
+        """Takes a decision; refuses one that comes twice, too late, or from somebody who may not decide."""
+        return Decided(step=self._machine.approvals.decide(decide))
+
+    @decide.validator
+    def _can_decide(self, decide: Decide) -> None:
+        self._machine.approvals.find(decide)
+
+    @workflow.signal(name=APPROVE_SIGNAL, description="Approve the step that waits for approval.")
+    def approve(self, decide: Decide) -> None:
+        """Approves; a signal that comes too late changes nothing."""
+        self._machine.approvals.hear(decide.model_copy(update={"approve": True}))
+
+    @workflow.signal(name=REJECT_SIGNAL, description="Reject the step that waits for approval.")
+    def reject(self, decide: Decide) -> None:
+        """Rejects; a signal that comes too late changes nothing."""
+        self._machine.approvals.hear(decide.model_copy(update={"approve": False}))
+
+    async def _supervise(self, task: asyncio.Task[None]) -> None:
+        """Waits for ``task``, whatever cancels this coroutine; a cancel reaches the steps by their scope."""
         while not task.done():
             try:
                 await asyncio.shield(task)
@@ -88,159 +118,68 @@ class PlaybookWorkflow:
                     return
                 for _ in range(SETTLING_TURNS):
                     await asyncio.sleep(0)
-                self._stop(Stop.CANCEL)
+                self._main.stop(Stop.CANCEL)
+                self._always.stop(Stop.CANCEL)
+            except Exception:
+                return
 
-    def _stop(self, cause: Stop) -> None:
-        """Tells the step at work to stop and lets no further one begin.  A cancel outranks the time limit."""
-        if self._stopping is not Stop.CANCEL:
-            self._stopping = cause
-        if self._step_task and not self._step_task.done():
-            self._step_task.cancel()
+    async def _work(self) -> None:
+        """Walks the plan to its end, then what is to run always; the state then says how the run ended."""
+        state, plan = self._state, self._state.plan
+        walk = asyncio.create_task(self._machine.walk(state.root, plan.main, self._main))
+        if self._limit_at is not None:
+            self._limit_task = asyncio.create_task(self._limit(self._limit_at))
+        await workflow.wait([walk])
+        error, outputs = self._end_main(walk.result())
+        if plan.always is not None and self._main.stopping is not Stop.CANCEL:
+            self._end_limit()
+            state.execution["status"] = (State.FAILED if error else State.COMPLETED).value
+            state.execution["error"] = {"code": error.code, "message": error.message} if error else None
+            after = await self._machine.walk(state.root, plan.always, self._always)
+            error = error or after
+        self._end(error, outputs)
 
-    async def _limit(self, seconds: float) -> None:
-        await workflow.sleep(seconds, summary="time limit of the run")
-        self._stop(Stop.TIME_LIMIT)
+    def _end_limit(self) -> None:
+        """The time limit counts no longer: it is for the steps of the playbook itself."""
+        if self._limit_task is not None:
+            self._limit_task.cancel()
 
-    def _must_stop(self) -> Stop | None:
-        return Stop.CANCEL if workflow.cancellation_reason() is not None else self._stopping
+    async def _limit(self, until: int) -> None:
+        await workflow.sleep(max(0.0, (until - now_ms()) / 1000), summary="time limit of the run")
+        self._main.stop(Stop.TIME_LIMIT)
 
-    async def _walk(self) -> ErrorInfo | None:
-        """Runs the steps in their order; returns why the run failed, or None."""
-        state, index, jumped = self._state, 0, False
-        while index < len(state.plan.steps) and not self._must_stop():
-            step = state.plan.steps[index]
-            if step.on_failure_only and not jumped:
-                state.passed_over(range(index, index + 1), State.SKIPPED, "runs only when another step fails into it")
-                index += 1
-                continue
-            way = onward(state.plan, step, await self._run_step(step))
-            if not self._must_stop():
-                state.passed_over(range(index + 1, way.to), State.SKIPPED, way.reason)
-            if way.error:
-                return way.error
-            index, jumped = way.to, way.jumped
-        return None
-
-    async def _run_step(self, step: AnyStep) -> Outcome:
-        state = self._state
-        if step.when is not None:
+    def _end_main(self, error: ErrorInfo | None) -> tuple[ErrorInfo | None, Json]:
+        """How the steps of the playbook itself ended: the failure, or the outputs of the run."""
+        state, main = self._state, self._state.plan.main
+        if self._main.stopping is Stop.TIME_LIMIT:
+            state.passed_over(state.root, range(main.start, main.stop), State.SKIPPED, "the run reached its time limit")
+            return ErrorInfo(TIMED_OUT, f"the run reached its time limit of {state.plan.timeout:g} s"), None
+        if error is None and state.plan.outputs is not None and self._main.stopping is None:
             try:
-                if not truth(step.when, state):
-                    state.passed_over(range(step.index, step.index + 1), State.SKIPPED, "its condition `when` is false")
-                    return Outcome(State.SKIPPED)
-            except EvaluationError as error:
-                state.started(step, now_ms())
-                outcome = Outcome(State.FAILED, error=ErrorInfo(EXPRESSION_ERROR, f"when: {error}"))
-                state.finished(step, outcome, now_ms())
-                return outcome
-        state.started(step, now_ms())
-        self._step_task = asyncio.create_task(RUNNERS[type(step)](state, step))
-        await workflow.wait([self._step_task])
-        outcome = self._outcome(step, self._step_task)
-        state.finished(step, outcome, now_ms())
-        return outcome
-
-    def _outcome(self, step: AnyStep, task: asyncio.Task[Outcome]) -> Outcome:
-        """How the step's task ended, in the light of a stop that may have reached it."""
-        if not task.cancelled() and (error := task.exception()) is None:
-            outcome = task.result()
-            if self._stopping is Stop.CANCEL:
-                return _cancelled(outcome.output, "the action finished although it was told to stop")
-            if outcome.state is State.COMPLETED and outcome.goto is None:
-                return _with_way(outcome, target(self._state.plan, step, step.on_success))
-            return outcome
-        if task.cancelled() or is_cancelled_exception(task.exception() or Exception()):
-            return self._stopped()
-        assert error is not None
-        raise error
-
-    def _stopped(self) -> Outcome:
-        """The outcome of a step whose task was cancelled."""
-        if self._stopping is Stop.CANCEL:
-            return _cancelled(None, None)
-        if self._stopping is Stop.TIME_LIMIT:
-            return Outcome(State.FAILED, error=ErrorInfo(TIMED_OUT, "the run reached its time limit"))
-        return Outcome(State.FAILED, error=ErrorInfo("cancelled", "the action was cancelled, and not by this run"))
-
-    def _end(self, error: ErrorInfo | None) -> None:
-        """Folds the end of the run: its state, and what becomes of the steps that never began."""
-        state, cause = self._state, self._must_stop()
-        every = range(len(state.plan.steps))
-        if cause is Stop.CANCEL:
-            state.passed_over(every, State.CANCELLED, None)
-            state.ended(State.CANCELLED, now_ms(), None)
-            return
-        if cause is Stop.TIME_LIMIT:
-            state.passed_over(every, State.SKIPPED, "the run reached its time limit")
-            error = ErrorInfo(TIMED_OUT, f"the run reached its time limit of {state.plan.timeout:g} s")
-        outputs: Json = None
-        if error is None and state.plan.outputs is not None:
-            try:
-                outputs = render(state.plan.outputs, state.names).value
+                return None, render(state.plan.outputs, state.root.names).value
             except EvaluationError as problem:
-                error = ErrorInfo(EXPRESSION_ERROR, f"outputs: {problem}")
-        state.ended(State.FAILED if error else State.COMPLETED, now_ms(), error, outputs)
+                return ErrorInfo(EXPRESSION_ERROR, f"outputs: {problem}"), None
+        return error, None
 
-    async def _close(self) -> dict[str, Json]:
-        """Settles the record and closes the workflow as the database says: a final state stored earlier stands."""
-        flush(self._state)
-        settled = State(await self._settle())
-        record = self._state.record
-        workflow.upsert_search_attributes([OUTCOME_KEY.value_set(settled.value)])
-        if settled is State.CANCELLED and workflow.cancellation_reason() is not None:
-            raise asyncio.CancelledError
-        if settled is State.FAILED:
-            error = record.error or ErrorInfo("failed", "the run failed")
-            raise ApplicationError(error.message, type=error.code, non_retryable=True)
-        return {"state": settled.value, "outputs": record.outputs}
+    def _end(self, error: ErrorInfo | None, outputs: Json) -> None:
+        """Folds the end of the run: its state, and what becomes of the steps that never began."""
+        state = self._state
+        if self._main.stopping is Stop.CANCEL:
+            state.passed_over(state.root, range(len(state.plan.steps)), State.CANCELLED, None)
+            state.ended(State.CANCELLED, now_ms(), None)
+        else:
+            state.ended(State.FAILED if error else State.COMPLETED, now_ms(), error, None if error else outputs)
 
-    async def _settle(self) -> str:
-        """Writes the settled record, in a local activity that no cancel interrupts, until the database has it."""
-        handle = workflow.start_local_activity(
-            SETTLE_ACTIVITY,
-            self._settlement(),
-            result_type=Settled,
-            start_to_close_timeout=timedelta(seconds=30),
-            retry_policy=SETTLE_RETRY,
-            summary="settle the record",
+    async def _continue(self) -> None:
+        """Continues the run as new, with its state; returns where a cancel has come in between."""
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        if self._main.stopping is Stop.CANCEL:
+            return
+        state = self._state
+        timed_out = self._main.stopping is Stop.TIME_LIMIT
+        resume = snapshot.take(state, limit_at=self._limit_at, timed_out=timed_out)
+        workflow.continue_as_new(
+            state.given.model_copy(update={"resume": resume}),
+            memo=run_memo(state.given.execution_id, state.record),
+            task_timeout=timedelta(seconds=5),
         )
-        while not handle.done():
-            try:
-                await asyncio.shield(handle)
-            except asyncio.CancelledError:
-                continue
-        result: Settled = handle.result()
-        return result.state
-
-    def _settlement(self) -> Settlement:
-        record, given = self._state.record, self._state.given
-        return Settlement(
-            execution_id=given.execution_id,
-            workflow_run_id=workflow.info().run_id,
-            state=record.state.value,
-            started_at=record.started_at,
-            finished_at=record.finished_at or now_ms(),
-            error=(record.error.code, record.error.message) if record.error else None,
-            cancel_reason=workflow.cancellation_reason(),
-            outputs=record.outputs,
-            steps=[encode_step(step) for step in record.steps],
-            io=self._io(),
-        )
-
-    def _io(self) -> dict[str, Json]:
-        return {step_id: _io_value(io) for step_id, io in self._state.record.io.items()}
-
-
-def _cancelled(output: Json, reason: str | None) -> Outcome:
-    return Outcome(State.CANCELLED, output=output, reason=reason)
-
-
-def _with_way(outcome: Outcome, goto: int) -> Outcome:
-    return Outcome(
-        outcome.state, outcome.output, outcome.error, outcome.reason, outcome.would, outcome.effects, goto=goto
-    )
-
-
-def _io_value(io: StepIo) -> Json:
-    value = {"input": io.input, "output": io.output, "would": io.would, "effects": io.effects}
-    return {name: part for name, part in value.items() if part is not None}

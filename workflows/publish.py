@@ -6,17 +6,12 @@ from datetime import UTC, datetime
 
 from temporalio import workflow
 
-from playbooks.progress import CHUNK, HEAD_FIELD, chunk_fields
-from playbooks.record import Json
+from playbooks.progress import CHUNK, HEAD_FIELD, chunk_fields, head
+from playbooks.record import StepRecord
 from workflows.state import RunState
 
 DETAIL_ROWS = 60
 """Steps that the Web UI's table shows; a longer run shows the part around the step at work."""
-
-
-def head(state: RunState) -> dict[str, Json]:
-    """The memo field with the run's own record."""
-    return {"state": state.record.state.value, "started_at": state.record.started_at}
 
 
 def flush(state: RunState) -> None:
@@ -29,7 +24,7 @@ def flush(state: RunState) -> None:
     if not changed:
         return
     chunks = sorted({index // CHUNK for index in changed})
-    workflow.upsert_memo({HEAD_FIELD: head(state), **chunk_fields(state.record.steps, chunks)})
+    workflow.upsert_memo({HEAD_FIELD: head(state.record), **chunk_fields(state.record.steps, chunks)})
     workflow.set_current_details(step_table(state, changed[-1]))
 
 
@@ -40,12 +35,20 @@ def step_table(state: RunState, around: int) -> str:
     for step in state.plan.steps[first : first + DETAIL_ROWS]:
         record = state.record.steps[step.index]
         started = _clock(record.started_at)
-        note = record.error.message if record.error else record.reason or ""
+        note = record.error.message if record.error else record.reason or _counts(record)
         if record.waiting_for:
             note = f"waits for {record.waiting_for.kind}" + (f": {note}" if note else "")
         cells = [str(step.index), step.name, record.state.value, started, str(record.attempt or ""), note]
         rows.append("| " + " | ".join(_cell(cell) for cell in cells) + " |")
     return "\n".join(rows)
+
+
+def _counts(record: StepRecord) -> str:
+    tally = record.iterations or record.runs
+    if tally is None:
+        return ""
+    of = "" if tally.total is None else f" of {tally.total}"
+    return f"{tally.completed}{of} completed" + (f", {tally.failed} failed" if tally.failed else "")
 
 
 def _clock(at: int | None) -> str:

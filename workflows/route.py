@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from playbooks.plan import AnyStep, Next, Plan
+from playbooks.plan import AnyStep, ApprovalStep, Next, Plan, Span
 from playbooks.record import ErrorInfo
 from playbooks.states import State
-from workflows.state import Outcome
+from workflows.frame import Outcome
+
+APPROVAL_TIMED_OUT = "approval_timed_out"
 
 
 @dataclass(frozen=True, slots=True)
 class Onward:
-    """The next index (the number of steps is the end), why those between are passed over, and a failure of the run."""
+    """The next index (that of the list's ``stop`` is its end), why others are passed over, a failure of the list."""
 
     to: int
     jumped: bool = False
@@ -20,39 +22,39 @@ class Onward:
     error: ErrorInfo | None = None
 
 
-def onward(plan: Plan, step: AnyStep, outcome: Outcome) -> Onward:
-    """Where the run goes after ``step`` ended with ``outcome`` (FORMAT.md, *Rules: Failure*)."""
+def onward(plan: Plan, span: Span, step: AnyStep, outcome: Outcome) -> Onward:
+    """Where the steps of ``span`` go on after ``step`` ended with ``outcome`` (FORMAT.md, *Rules: Failure*)."""
     if outcome.state is State.FAILED:
-        return _after_failure(plan, step, outcome)
-    if outcome.goto is not None and outcome.goto != step.index + 1:
-        return _jump(plan, step, outcome.goto)
-    return Onward(step.index + 1)
+        return _after_failure(plan, span, step, outcome)
+    if outcome.goto is not None and outcome.goto != step.after:
+        return _jump(plan, span, step, outcome.goto)
+    return Onward(step.after)
 
 
-def target(plan: Plan, step: AnyStep, way: Next) -> int:
+def target(span: Span, step: AnyStep, way: Next) -> int:
     """The index that ``way`` names."""
     if way.kind == "end":
-        return len(plan.steps)
+        return span.stop
     if way.kind == "jump" and way.to is not None:
         return way.to
-    return step.index + 1
+    return step.after
 
 
-def _jump(plan: Plan, step: AnyStep, to: int) -> Onward:
-    if to == len(plan.steps):
-        return Onward(to, reason=f"{step.id} ended the run")
+def _jump(plan: Plan, span: Span, step: AnyStep, to: int) -> Onward:
+    if to == span.stop:
+        return Onward(to, reason=f"{step.id} ended the {'run' if step.parent is None else 'steps around it'}")
     return Onward(to, jumped=True, reason=f"{step.id} went on to {plan.steps[to].id}")
 
 
-def _after_failure(plan: Plan, step: AnyStep, outcome: Outcome) -> Onward:
+def _after_failure(plan: Plan, span: Span, step: AnyStep, outcome: Outcome) -> Onward:
+    cause = outcome.error or ErrorInfo("internal", "unknown failure")
     way = step.on_failure
+    if isinstance(step, ApprovalStep) and cause.code == APPROVAL_TIMED_OUT:
+        way = step.timeout_way
     if way.kind == "continue":
-        return Onward(step.index + 1)
+        return Onward(step.after)
     if way.kind == "handler" and way.to is not None:
         return Onward(way.to, jumped=True, reason=f"{step.id} failed and {plan.steps[way.to].id} handles it")
-    cause = outcome.error or ErrorInfo("internal", "unknown failure")
     return Onward(
-        len(plan.steps),
-        reason=f"{step.id} failed",
-        error=ErrorInfo(cause.code, f"step {step.id} failed: {cause.message}"),
+        span.stop, reason=f"{step.id} failed", error=ErrorInfo(cause.code, f"step {step.id} failed: {cause.message}")
     )

@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import Any
 
 from playbooks.contract import RunInput
-from playbooks.plan import AnyStep
-from playbooks.record import ErrorInfo, Json, RunRecord, StepIo, StepRecord, Waiting
+from playbooks.plan import LOOPS, AnyStep
+from playbooks.progress import encode_step
+from playbooks.record import ErrorInfo, Json, LoopFailure, RunRecord, StepIo, StepRecord, Tally, Waiting
 from playbooks.states import State
+from workflows.frame import Frame, Loop, Outcome
 
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a step ended.
-
-    ``goto`` overrides where the run goes from here: a step index, or the number of steps for the end.
-    """
-
-    state: State
-    output: Json = None
-    error: ErrorInfo | None = None
-    reason: str | None = None
-    would: str | None = None
-    effects: list[Json] | None = None
-    goto: int | None = None
+MAX_FAILURES = 20
+"""Failures of a loop that the status shows; the output of the loop has them all."""
 
 
 class RunState:
-    """Everything that is known of one run.  Only the methods here change it, each for one thing that happened."""
+    """Everything that is known of one run.  Only the methods here change it, each for one thing that happened.
+
+    A step inside of a loop has a record for each iteration, in the frame of that; its row in the status counts them.
+    """
 
     def __init__(self, given: RunInput, started_at: str) -> None:
         self.given = given
@@ -36,63 +28,118 @@ class RunState:
         self.record = RunRecord(steps=[StepRecord() for _ in given.plan.steps])
         self.changed: set[int] = set()
         self.vars: dict[str, Json] = {}
-        self._steps: dict[str, Json] = {}
-        self.names: dict[str, Any] = {
+        self.execution: dict[str, Json] = {
+            "id": given.execution_id,
+            "dry_run": given.dry_run,
+            "started_at": started_at,
+        }
+        finding = given.parameters.get("finding")
+        names: dict[str, Any] = {
             "parameters": given.parameters,
             "asset": given.asset,
-            "execution": {"id": given.execution_id, "dry_run": given.dry_run, "started_at": started_at},
-            "steps": self._steps,
+            "execution": self.execution,
+            "finding": {"asset": given.asset, **(finding if isinstance(finding, dict) else {})},
+            "steps": {},
             "vars": self.vars,
         }
+        self.root = Frame((), names)
+        self.iterations: dict[str, list[Json]] = {}
+        for step in given.plan.steps:
+            if not _in_loop(self.plan.steps, step):
+                self.root.records[step.index] = self.record.steps[step.index]
 
-    def started(self, step: AnyStep, now: int) -> None:
+    def started(self, frame: Frame, step: AnyStep, now: int) -> None:
         """``step`` has begun; with the first one the run has."""
-        record = self._touch(step)
-        record.state = State.RUNNING
+        record = self._enter(frame, step, State.RUNNING)
         record.started_at = now
+        row = self.record.steps[step.index]
+        if row.state is State.PENDING:
+            row.state, row.started_at = State.RUNNING, now
         if self.record.state is State.PENDING:
             self.record.state = State.RUNNING
             self.record.started_at = now
 
-    def attempted(self, step: AnyStep, attempt: int, given: Json) -> None:
+    def attempted(self, frame: Frame, step: AnyStep, attempt: int, given: Json) -> None:
         """Attempt number ``attempt`` of ``step`` begins with the input ``given`` (secrets masked)."""
-        record = self._touch(step)
+        record = self._touch(frame, step)
         record.attempt = attempt
-        record.waiting_for = None
-        self._io(step).input = given
+        self._wait(frame, step, None)
+        self.given_to(frame, step, given)
 
-    def waits(self, step: AnyStep, waiting: Waiting, error: ErrorInfo | None = None) -> None:
+    def given_to(self, frame: Frame, step: AnyStep, given: Json) -> None:
+        """What ``step`` works with, for those who look at the run."""
+        if not frame.path:
+            self._io(step).input = given
+
+    def waits(self, frame: Frame, step: AnyStep, waiting: Waiting, error: ErrorInfo | None = None) -> None:
         """``step`` waits for something; ``error`` is why, when the wait is for a retry."""
-        record = self._touch(step)
-        record.waiting_for = waiting
-        record.error = error
+        self._touch(frame, step).error = error
+        self._wait(frame, step, waiting)
 
-    def finished(self, step: AnyStep, outcome: Outcome, now: int) -> None:
+    def began_child(self, frame: Frame, step: AnyStep, execution_id: str) -> None:
+        """``step`` has started a sub-playbook."""
+        for record in self._records(frame, step):
+            record.child = execution_id
+
+    def finished(self, frame: Frame, step: AnyStep, outcome: Outcome, now: int) -> None:
         """``step`` has ended with ``outcome``."""
-        record = self._touch(step)
-        record.state = outcome.state
+        record = self._enter(frame, step, outcome.state)
         record.finished_at = now
         record.error = outcome.error
         record.reason = outcome.reason
-        record.waiting_for = None
-        self._steps[step.id] = {
-            "status": outcome.state.value,
-            "output": outcome.output,
-            "error": {"code": outcome.error.code, "message": outcome.error.message} if outcome.error else None,
-        }
-        if outcome.output is not None or outcome.would is not None:
+        self._wait(frame, step, None)
+        frame.keep(step, outcome)
+        if isinstance(step, LOOPS) and not frame.path:
+            self._close_body(step, now)
+        if not frame.path and (outcome.output is not None or outcome.would is not None):
             io = self._io(step)
             io.output, io.would, io.effects = outcome.output, outcome.would, outcome.effects
 
-    def passed_over(self, indexes: range, state: State, reason: str | None) -> None:
+    def passed_over(self, frame: Frame, indexes: Iterable[int], state: State, reason: str | None) -> None:
         """The steps at ``indexes`` that are still pending will not run: ``skipped``, or ``cancelled``."""
         for index in indexes:
-            if self.record.steps[index].state is State.PENDING:
-                step = self.plan.steps[index]
-                record = self._touch(step)
-                record.state = state
-                record.reason = reason
-                self._steps[step.id] = {"status": state.value, "output": None, "error": None}
+            step = self.plan.steps[index]
+            if frame.owns(self.plan.steps, step) and frame.record(index).state is State.PENDING:
+                self._enter(frame, step, state).reason = reason
+                frame.keep(step, Outcome(state, reason=reason))
+            row = self.record.steps[index]
+            if not frame.path and row.state is State.PENDING:
+                self.changed.add(index)
+                row.state, row.reason = state, reason
+
+    def loop_began(self, frame: Frame, step: AnyStep, items: list[Json] | None) -> Loop:
+        """A loop goes through ``items``, or none that are known beforehand."""
+        total = None if items is None else len(items)
+        for record in self._records(frame, step):
+            record.iterations = record.iterations or Tally()
+            if total is not None:
+                record.iterations.total = (record.iterations.total or 0) + total
+        loop = frame.loops[step.index] = Loop(items)
+        return loop
+
+    def iteration_began(self, frame: Frame, step: AnyStep, number: int, item: Json, now: int) -> Frame:
+        """Iteration ``number`` (from 0) of a loop has begun; its frame."""
+        self._tally(frame, step, State.PENDING, State.RUNNING)
+        loop = frame.loops[step.index]
+        inner = loop.open[number] = frame.inner(number, item, with_item=loop.items is not None)
+        inner.started_at = now
+        return inner
+
+    def iteration_ended(
+        self, frame: Frame, step: AnyStep, inner: Frame, state: State, error: ErrorInfo | None, now: int
+    ) -> None:
+        """An iteration of a loop has ended in ``state``; its frame is folded away."""
+        self._tally(frame, step, State.RUNNING, state)
+        number = inner.path[-1]
+        loop = frame.loops[step.index]
+        del loop.open[number]
+        loop.last = inner.values
+        if state is State.FAILED and error is not None:
+            loop.failures[number] = error
+            for record in self._records(frame, step):
+                if len(record.failures) < MAX_FAILURES:
+                    record.failures.append(LoopFailure(inner.path, error))
+        self.iterations.setdefault(step.id, []).append(iteration_row(inner, state, error, now))
 
     def ended(self, state: State, now: int, error: ErrorInfo | None, outputs: Json = None) -> None:
         """The run has ended."""
@@ -107,9 +154,70 @@ class RunState:
         self.changed.clear()
         return changed
 
-    def _touch(self, step: AnyStep) -> StepRecord:
+    def _enter(self, frame: Frame, step: AnyStep, state: State) -> StepRecord:
+        record = self._touch(frame, step)
+        before, record.state = record.state, state
+        if frame.path:
+            row = self.record.steps[step.index]
+            row.runs = row.runs or Tally()
+            row.runs.change(before, state)
+        return record
+
+    def _touch(self, frame: Frame, step: AnyStep) -> StepRecord:
         self.changed.add(step.index)
-        return self.record.steps[step.index]
+        return frame.record(step.index)
+
+    def _records(self, frame: Frame, step: AnyStep) -> list[StepRecord]:
+        """The record of ``step`` in ``frame``, and its row in the status where that is another."""
+        record, row = self._touch(frame, step), self.record.steps[step.index]
+        return [record] if record is row else [record, row]
+
+    def _wait(self, frame: Frame, step: AnyStep, waiting: Waiting | None) -> None:
+        for record in self._records(frame, step):
+            record.waiting_for = waiting
+
+    def _tally(self, frame: Frame, step: AnyStep, before: State, after: State) -> None:
+        for record in self._records(frame, step):
+            record.iterations = record.iterations or Tally()
+            record.iterations.change(before, after)
+
+    def _close_body(self, loop: AnyStep, now: int) -> None:
+        """The rows of the steps inside of a loop that has ended for good."""
+        for index in range(loop.index + 1, loop.after):
+            row = self.record.steps[index]
+            self.changed.add(index)
+            row.state = _together(row.runs)
+            row.waiting_for = None
+            if row.started_at is not None:
+                row.finished_at = now
+            elif row.reason is None:
+                row.reason = f"{loop.id} ended without it"
 
     def _io(self, step: AnyStep) -> StepIo:
         return self.record.io.setdefault(step.id, StepIo())
+
+
+def iteration_row(frame: Frame, state: State, error: ErrorInfo | None, now: int | None) -> Json:
+    """One iteration as the settled record keeps it: number, state, times, error, and a row for each step."""
+    steps = {str(index): encode_step(record) for index, record in sorted(frame.records.items())}
+    told = [error.code, error.message] if error else None
+    return [list(frame.path), state.value, frame.started_at, now, told, steps]
+
+
+def _together(runs: Tally | None) -> State:
+    """What a step of a loop reads after all iterations: ``failed`` if it ever failed, else what it was at best."""
+    if runs is None:
+        return State.SKIPPED
+    for state in (State.FAILED, State.COMPLETED, State.CANCELLED):
+        if getattr(runs, state.value):
+            return state
+    return State.SKIPPED
+
+
+def _in_loop(steps: list[AnyStep], step: AnyStep) -> bool:
+    parent = step.parent
+    while parent is not None:
+        if isinstance(steps[parent], LOOPS):
+            return True
+        parent = steps[parent].parent
+    return False

@@ -30,12 +30,12 @@ from playbooks.record import ErrorInfo, Waiting
 from playbooks.states import State
 from playbooks.templates import Rendered, render
 from workflows.clock import now_ms
+from workflows.expressions import EXPRESSION_ERROR
+from workflows.frame import Outcome
+from workflows.machine import TIMED_OUT, At
 from workflows.publish import flush
-from workflows.state import Outcome, RunState
-from workflows.steps.condition import EXPRESSION_ERROR
 
 OUTCOME_UNKNOWN = "outcome_unknown"
-TIMED_OUT = "timed_out"
 
 QUICK_TIMEOUT = 10.0
 """Seconds that a quick action may take: it runs inside a workflow task."""
@@ -66,32 +66,37 @@ class _Failure:
     """Seconds that the other side asks us to wait."""
 
 
-async def run_action(state: RunState, step: ActionStep) -> Outcome:
+async def run_action(at: At) -> Outcome:
     """Renders the parameters, runs the action and retries its failures as the step says."""
+    step: ActionStep = at.step
     try:
-        rendered = render(step.parameters, state.names)
+        rendered = render(step.parameters, at.names)
     except EvaluationError as error:
         return Outcome(State.FAILED, error=ErrorInfo(EXPRESSION_ERROR, str(error)))
-    attempt = 0
+    record = at.frame.record(step.index)
+    if record.waiting_for is not None:
+        await _pause(at, record.attempt, record.waiting_for.until)
     while True:
-        attempt += 1
-        state.attempted(step, attempt, rendered.value)
-        answer = await _attempt(state, step, attempt, rendered)
+        at.machine.gate()
+        attempt = record.attempt + 1
+        at.state.attempted(at.frame, step, attempt, rendered.value)
+        answer = await _attempt(at, attempt, rendered)
         if isinstance(answer, ActionResult):
             if step.action == SET_ACTION and isinstance(answer.output, dict):
-                state.vars.update(answer.output)
+                at.state.vars.update(answer.output)
             return Outcome(State.COMPLETED, answer.output, would=answer.would, effects=answer.effects)
         if not answer.retryable or attempt >= step.retry.max_attempts:
             return Outcome(State.FAILED, error=answer.error)
-        await _wait_for_retry(state, step, attempt, answer)
+        await _wait_for_retry(at, attempt, answer)
 
 
-async def _attempt(state: RunState, step: ActionStep, attempt: int, rendered: Rendered) -> ActionResult | _Failure:
+async def _attempt(at: At, attempt: int, rendered: Rendered) -> ActionResult | _Failure:
+    state, step = at.state, at.step
     call = ActionCall(
         execution_id=state.given.execution_id,
         playbook_id=state.given.playbook_id,
         asset_id=str(state.given.asset.get("id", "")),
-        step_id=step.id,
+        step_id=at.label,
         attempt=attempt,
         parameters=rendered.value,
         secrets=rendered.secrets,
@@ -101,9 +106,9 @@ async def _attempt(state: RunState, step: ActionStep, attempt: int, rendered: Re
     )
     try:
         if step.quick and step.idempotent:
-            return await _run_local(step, call)
+            return await _run_local(at, call)
         flush(state)
-        return await _run_ordinary(step, call)
+        return await _run_ordinary(at, call)
     except FailureError as error:
         if is_cancelled_exception(error):
             raise
@@ -111,7 +116,8 @@ async def _attempt(state: RunState, step: ActionStep, attempt: int, rendered: Re
         return _failure(error.cause if isinstance(error, ActivityError) else error)
 
 
-async def _run_local(step: ActionStep, call: ActionCall) -> ActionResult:
+async def _run_local(at: At, call: ActionCall) -> ActionResult:
+    step: ActionStep = at.step
     call.timeout = min(step.timeout or QUICK_TIMEOUT, QUICK_TIMEOUT)
     handle = workflow.start_local_activity(
         step.action,
@@ -123,11 +129,12 @@ async def _run_local(step: ActionStep, call: ActionCall) -> ActionResult:
         cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
         summary=step.name,
     )
-    result: ActionResult = await handle
+    result: ActionResult = await at.machine.outside(handle)
     return result
 
 
-async def _run_ordinary(step: ActionStep, call: ActionCall) -> ActionResult:
+async def _run_ordinary(at: At, call: ActionCall) -> ActionResult:
+    step: ActionStep = at.step
     # A rehearsal touches nothing, so it may always be repeated.
     repeatable = step.idempotent or call.dry_run
     handle = workflow.start_activity(
@@ -143,7 +150,7 @@ async def _run_ordinary(step: ActionStep, call: ActionCall) -> ActionResult:
         ),
         summary=step.name,
     )
-    result: ActionResult = await handle
+    result: ActionResult = await at.machine.outside(handle)
     return result
 
 
@@ -167,12 +174,16 @@ def _failure(cause: BaseException | None) -> _Failure:
     )
 
 
-async def _wait_for_retry(state: RunState, step: ActionStep, attempt: int, failure: _Failure) -> None:
-    seconds = max(retry_interval(step.retry, attempt), failure.retry_after)
-    state.waits(step, Waiting("retry", now_ms() + int(seconds * 1000)), failure.error)
+async def _wait_for_retry(at: At, attempt: int, failure: _Failure) -> None:
+    seconds = max(retry_interval(at.step.retry, attempt), failure.retry_after)
+    until = now_ms() + int(seconds * 1000)
+    at.state.waits(at.frame, at.step, Waiting("retry", until), failure.error)
     if seconds > 0:
-        flush(state)
-        await workflow.sleep(seconds, summary=f"{step.name}: retry {attempt + 1}")
+        await _pause(at, attempt, until)
+
+
+async def _pause(at: At, attempt: int, until: int | None) -> None:
+    await at.machine.pause(until, f"{at.step.name}: retry {attempt + 1}")
 
 
 def retry_interval(retry: Retry, attempt: int) -> float:

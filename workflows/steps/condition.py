@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-from playbooks.evaluation import EvaluationError, evaluate
-from playbooks.plan import ConditionStep, Tree
+from playbooks.evaluation import EvaluationError
+from playbooks.plan import ConditionStep
 from playbooks.record import ErrorInfo
 from playbooks.states import State
-from workflows.route import target
-from workflows.state import Outcome, RunState
+from workflows.expressions import EXPRESSION_ERROR, truth
+from workflows.frame import Outcome
+from workflows.machine import At
 
-EXPRESSION_ERROR = "expression_error"
 
-
-async def run_condition(state: RunState, step: ConditionStep) -> Outcome:
+async def run_condition(at: At) -> Outcome:
     """Evaluates the expression; anything but true or false fails the step."""
+    step: ConditionStep = at.step
     try:
-        holds = truth(step.expression, state)
+        holds = truth(step.expression, at.names)
     except EvaluationError as error:
         return Outcome(State.FAILED, error=ErrorInfo(EXPRESSION_ERROR, str(error)))
-    way = step.on_true if holds else step.on_false
-    return Outcome(State.COMPLETED, output={"result": holds}, goto=target(state.plan, step, way))
-
-
-def truth(expression: Tree, state: RunState) -> bool:
-    """The boolean that ``expression`` evaluates to; raises EvaluationError for any other value."""
-    value = evaluate(expression, state.names)
-    if not isinstance(value, bool):
-        raise EvaluationError(f"the expression gives {type(value).__name__}, where true or false is needed")
-    return value
+    return Outcome(State.COMPLETED, output={"result": holds}, way=step.on_true if holds else step.on_false)

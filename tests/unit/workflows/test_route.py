@@ -8,7 +8,7 @@ from playbooks.plan import ConditionStep, DelayStep, Next, OnFailure, Plan
 from playbooks.record import ErrorInfo
 from playbooks.states import State
 from workflows.route import Onward, onward, target
-from workflows.state import Outcome
+from workflows.frame import Outcome
 
 PLAN = Plan(steps=[DelayStep(index=n, id=f"s{n}", name=f"S{n}", duration=0) for n in range(4)])
 FAILED = Outcome(State.FAILED, error=ErrorInfo("bad", "it broke"))
@@ -21,35 +21,35 @@ def step(on_failure: OnFailure) -> DelayStep:
 
 def test_a_completed_step_leads_to_the_next() -> None:
     """Without a jump the run goes on."""
-    assert onward(PLAN, PLAN.steps[1], Outcome(State.COMPLETED)) == Onward(2)
+    assert onward(PLAN, PLAN.main, PLAN.steps[1], Outcome(State.COMPLETED)) == Onward(2)
 
 
 def test_a_jump_names_its_reason() -> None:
     """Steps passed over say who jumped and where."""
-    assert onward(PLAN, PLAN.steps[0], Outcome(State.COMPLETED, goto=3)) == Onward(
+    assert onward(PLAN, PLAN.main, PLAN.steps[0], Outcome(State.COMPLETED, goto=3)) == Onward(
         3, jumped=True, reason="s0 went on to s3"
     )
 
 
 def test_the_end_names_its_reason() -> None:
     """Steps behind an `end` say who ended the run."""
-    assert onward(PLAN, PLAN.steps[0], Outcome(State.COMPLETED, goto=4)) == Onward(4, reason="s0 ended the run")
+    assert onward(PLAN, PLAN.main, PLAN.steps[0], Outcome(State.COMPLETED, goto=4)) == Onward(4, reason="s0 ended the run")
 
 
 def test_abort_goes_to_the_end_with_an_error() -> None:
     """The run fails with the step's own code."""
-    way = onward(PLAN, step(OnFailure()), FAILED)
+    way = onward(PLAN, PLAN.main, step(OnFailure()), FAILED)
     assert way == Onward(4, reason="s1 failed", error=ErrorInfo("bad", "step s1 failed: it broke"))
 
 
 def test_continue_goes_on() -> None:
     """A failure may be passed by."""
-    assert onward(PLAN, step(OnFailure(kind="continue")), FAILED) == Onward(2)
+    assert onward(PLAN, PLAN.main, step(OnFailure(kind="continue")), FAILED) == Onward(2)
 
 
 def test_a_handler_is_jumped_to() -> None:
     """A failure that is handled is no failure of the run."""
-    way = onward(PLAN, step(OnFailure(kind="handler", to=3)), FAILED)
+    way = onward(PLAN, PLAN.main, step(OnFailure(kind="handler", to=3)), FAILED)
     assert (way.to, way.jumped, way.error) == (3, True, None)
 
 
@@ -57,4 +57,4 @@ def test_a_handler_is_jumped_to() -> None:
 def test_ways_lead_to_indexes(way: Next, index: int) -> None:
     """`next`, `end` and the id of a later step."""
     asking = ConditionStep(index=0, id="s0", name="S0", expression=["k", True])
-    assert target(PLAN, asking, way) == index
+    assert target(PLAN.main, asking, way) == index

@@ -1,0 +1,218 @@
+"""The machine that walks a plan: lists of steps, one after another, each step by the runner of its type.
+
+The walk holds nothing that is not in the state: started anew on the same state it finds its way back to where it
+was.  That is how a long run continues as new in the middle of nested blocks, and how a rerun keeps what was done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, replace
+from typing import Any
+
+from temporalio import workflow
+from temporalio.exceptions import is_cancelled_exception
+
+from playbooks.evaluation import EvaluationError
+from playbooks.plan import AnyStep, Span
+from playbooks.record import ErrorInfo
+from playbooks.states import State
+from workflows.approvals import Approvals
+from workflows.clock import now_ms
+from workflows.expressions import EXPRESSION_ERROR, truth
+from workflows.frame import Frame, Outcome
+from workflows.publish import flush
+from workflows.route import onward, target
+from workflows.scope import Scope, Stop
+from workflows.state import RunState
+
+TIMED_OUT = "timed_out"
+
+HARD_EVENTS = 8_000
+"""Events of history at which nothing more is begun: what is under way ends, and the run continues as new."""
+
+
+class Parked(Exception):
+    """The walk has stopped where it was, for the run to continue as new; the state says where."""
+
+
+@dataclass(frozen=True, slots=True)
+class At:
+    """Where a runner works: its step, the frame and the scope that the step stands in."""
+
+    machine: Machine
+    frame: Frame
+    scope: Scope
+    step: Any
+
+    @property
+    def state(self) -> RunState:
+        """The state of the run."""
+        return self.machine.state
+
+    @property
+    def names(self) -> dict[str, Any]:
+        """What the expressions of the step see."""
+        return self.frame.names
+
+    @property
+    def label(self) -> str:
+        """The name of the step in this iteration, unique in the run."""
+        return self.frame.label(self.step)
+
+
+Runner = Callable[[At], Coroutine[Any, Any, Outcome]]
+
+
+class Machine:
+    """Walks the plan of ``state``.
+
+    ``leaves`` and ``blocks`` are the runners by type of step.  A leaf does one thing, in a task of its own that a stop
+    cancels; a block runs lists of steps and is never cancelled itself: what is inside of it is.
+    """
+
+    def __init__(self, state: RunState, leaves: dict[type, Runner], blocks: dict[type, Runner]) -> None:
+        self.state = state
+        self.parking = False
+        self.approvals = Approvals()
+        self._leaves = leaves
+        self._blocks = blocks
+        self._busy = 0
+
+    async def walk(self, frame: Frame, span: Span, scope: Scope) -> ErrorInfo | None:
+        """Runs the steps of ``span`` in their order; returns why they failed, or None.
+
+        Raises Parked.  Of steps that are over, only the way that they took is followed.
+        """
+        state, steps = self.state, self.state.plan.steps
+        index, jumped = span.start, False
+        while index < span.stop and not scope.stopping:
+            step = steps[index]
+            if step.on_failure_only and not jumped:
+                state.passed_over(
+                    frame, range(index, step.after), State.SKIPPED, "runs only when another step fails into it"
+                )
+                index = step.after
+                continue
+            outcome = frame.outcome(step) or await self._step(frame, span, step, scope)
+            way = onward(state.plan, span, step, outcome)
+            if not scope.stopping:
+                state.passed_over(frame, range(step.after, way.to), State.SKIPPED, way.reason)
+            if way.error:
+                return way.error
+            index, jumped = way.to, way.jumped
+        return None
+
+    def gate(self) -> None:
+        """Asked before anything is begun that makes history.  Raises Parked when it is time to continue as new.
+
+        Once Temporal suggests it, the first moment in which nothing is under way; far beyond that, at once.
+        """
+        info = workflow.info()
+        if info.is_continue_as_new_suggested() and self._busy == 0:
+            self.parking = True
+        if info.get_current_history_length() >= HARD_EVENTS:
+            self.parking = True
+        if self.parking:
+            raise Parked
+
+    async def outside(self, handle: asyncio.Future[Any]) -> Any:
+        """Waits for something that Temporal has begun, and that must end before the run can continue as new."""
+        self._busy += 1
+        try:
+            return await handle
+        finally:
+            self._busy -= 1
+
+    async def pause(self, until: int | None, summary: str, wakes: Callable[[], bool] | None = None) -> bool:
+        """Waits until the time ``until`` (ms since the epoch), or for ever; True when ``wakes`` ended it.
+
+        Raises Parked when the run is to continue as new meanwhile: then the wait goes on there.
+        """
+        flush(self.state)
+
+        def over() -> bool:
+            return self.parking or (wakes is not None and wakes())
+
+        try:
+            seconds = None if until is None else max(0.0, (until - now_ms()) / 1000)
+            await workflow.wait_condition(over, timeout=seconds, timeout_summary=summary)
+        except TimeoutError:
+            return False
+        if wakes is not None and wakes():
+            return True
+        raise Parked
+
+    async def _step(self, frame: Frame, span: Span, step: AnyStep, scope: Scope) -> Outcome:
+        state = self.state
+        resumed = frame.record(step.index).state is State.RUNNING
+        if step.when is not None and not resumed:
+            try:
+                if not truth(step.when, frame.names):
+                    reason = "its condition `when` is false"
+                    state.passed_over(frame, range(step.index, step.after), State.SKIPPED, reason)
+                    return Outcome(State.SKIPPED)
+            except EvaluationError as error:
+                state.started(frame, step, now_ms())
+                outcome = Outcome(State.FAILED, error=ErrorInfo(EXPRESSION_ERROR, f"when: {error}"))
+                state.finished(frame, step, outcome, now_ms())
+                return outcome
+        if not resumed:
+            state.started(frame, step, now_ms())
+        at = At(self, frame, scope, step)
+        if type(step) in self._blocks:
+            outcome = self._of_block(at, await self._blocks[type(step)](at))
+        else:
+            outcome = await self._leaf(at, span)
+        if outcome.state is State.COMPLETED and outcome.goto is None:
+            outcome = _with_way(outcome, target(span, step, step.on_success))
+        self._leave_inside(at, outcome)
+        state.finished(frame, step, outcome, now_ms())
+        return outcome
+
+    async def _leaf(self, at: At, span: Span) -> Outcome:
+        """Runs a step in a task of its own; how it ended, in the light of a stop that may have reached it."""
+        task = asyncio.create_task(self._leaves[type(at.step)](at))
+        await at.scope.run(task)
+        if not task.cancelled() and (error := task.exception()) is None:
+            outcome = task.result()
+            if at.scope.told is Stop.CANCEL:
+                return _cancelled(outcome.output, "the action finished although it was told to stop")
+            if outcome.way is not None:
+                outcome = _with_way(outcome, target(span, at.step, outcome.way))
+            return outcome
+        if task.cancelled() or is_cancelled_exception(task.exception() or Exception()):
+            return _stopped(at.scope)
+        assert error is not None
+        raise error
+
+    def _of_block(self, at: At, outcome: Outcome) -> Outcome:
+        """What a stop from outside of a block makes of it."""
+        return _stopped(at.scope) if at.scope.told is not None else outcome
+
+    def _leave_inside(self, at: At, outcome: Outcome) -> None:
+        """The steps of a block that has ended and that never began."""
+        if outcome.state is not State.CANCELLED or at.scope.told is Stop.FAILURE:
+            inside = range(at.step.index + 1, at.step.after)
+            reason = at.scope.reason if at.scope.told else f"{at.step.id} ended without it"
+            self.state.passed_over(at.frame, inside, State.SKIPPED, reason)
+
+
+def _stopped(scope: Scope) -> Outcome:
+    """The outcome of a step that was stopped."""
+    if scope.told is Stop.CANCEL:
+        return _cancelled(None, None)
+    if scope.told is Stop.TIME_LIMIT:
+        return Outcome(State.FAILED, error=ErrorInfo(TIMED_OUT, "the run reached its time limit"))
+    if scope.told is Stop.FAILURE:
+        return _cancelled(None, scope.reason)
+    return Outcome(State.FAILED, error=ErrorInfo("cancelled", "the action was cancelled, and not by this run"))
+
+
+def _cancelled(output: Any, reason: str | None) -> Outcome:
+    return Outcome(State.CANCELLED, output=output, reason=reason)
+
+
+def _with_way(outcome: Outcome, goto: int) -> Outcome:
+    return replace(outcome, goto=goto)

@@ -18,6 +18,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
 from activities.catalogue import load_catalogue
 from activities.execute import ActionRunner
 from engine.client import connect_patiently
+from engine.records import RecordKeeper
 from playbooks.contract import SETTLE_ACTIVITY, Settled, Settlement
 from settings import Settings, settings
 from storage.database import Database
@@ -59,12 +60,19 @@ def build_worker(
     The interpreter runs outside the SDK's sandbox, which costs a quarter of the throughput; a lint and a test that
     runs it sandboxed keep it deterministic.
     """
+    records = RecordKeeper(database)
     actions = ActionRunner(load_catalogue(), egress_allow=config.egress_allow)
     return Worker(
         client,
         task_queue=config.task_queue,
         workflows=[PlaybookWorkflow],
-        activities=[actions.execute, Settler(database).settle],
+        activities=[
+            actions.execute,
+            Settler(database).settle,
+            records.open_child,
+            records.discard_child,
+            records.note_decision,
+        ],
         workflow_runner=runner or UnsandboxedWorkflowRunner(),
         max_cached_workflows=max_cached_workflows,
         max_concurrent_activities=config.worker_activities,
@@ -88,7 +96,7 @@ async def run(config: Settings) -> None:
         loop.add_signal_handler(number, stop.set)
     database = Database(config.database)
     try:
-        client = await connect_patiently(config)
+        client = await connect_patiently(config, database)
         async with build_worker(client, database, config):
             log.info("worker ready", task_queue=config.task_queue, temporal=config.temporal_address)
             await stop.wait()

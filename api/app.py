@@ -92,7 +92,7 @@ def _serve_openapi(app: FastAPI) -> None:
 async def _running(settings: Settings, limiter: Limiter | None) -> AsyncIterator[Services]:
     """The services while the application runs, with the tasks that belong to them."""
     database = Database(settings.database)
-    temporal = await connect(settings, lazy=True, retry=API_RETRY)
+    temporal = await connect(settings, database, lazy=True, retry=API_RETRY)
     services = Services(
         settings=settings,
         database=database,

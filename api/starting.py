@@ -244,4 +244,7 @@ def _fresh(new: NewExecution) -> ExecutionRow:
         asset=new.asset,
         parameters=new.parameters,
         outputs=None,
+        parent_id=new.parent_id,
+        parent_step=new.parent_step,
+        rerun_of=new.rerun_of,
     )

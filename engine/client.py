@@ -15,8 +15,10 @@ from temporalio.converter import DataConverter, DefaultFailureConverterWithEncod
 from temporalio.envconfig import ClientConfig, ClientConnectConfig
 from temporalio.runtime import Runtime
 
+from engine.blobs import external_storage
 from engine.codec import EncryptionCodec, parse_keys
 from settings import Settings
+from storage.database import Database
 
 API_RETRY = RetryConfig(max_retries=2, max_elapsed_time_millis=1500)
 """For the API: with the SDK's defaults a dead server holds a request for 5 to 6 s, whatever ``rpc_timeout`` says."""
@@ -25,15 +27,19 @@ _MEMO_WARN_BYTES = 65536
 _FILE_VARIABLES = ("TEMPORAL_CONFIG_FILE", "TEMPORAL_PROFILE")
 
 
-def data_converter(settings: Settings) -> DataConverter:
+def data_converter(settings: Settings, database: Database | None = None) -> DataConverter:
     """Pydantic's JSON; encrypted, failures included, when ``encryption_key`` is set.
 
+    With ``database``, large payloads are kept there (``engine.blobs``).
     Raises ``engine.codec.EncryptionKeyError`` when the key cannot be used.
     """
+    converter = pydantic_data_converter
+    if database is not None:
+        converter = replace(converter, external_storage=external_storage(database))
     if settings.encryption_key is None:
-        return pydantic_data_converter
+        return converter
     return replace(
-        pydantic_data_converter,
+        converter,
         payload_codec=EncryptionCodec(parse_keys(settings.encryption_key.get_secret_value())),
         failure_converter_class=DefaultFailureConverterWithEncodedAttributes,
     )
@@ -41,6 +47,7 @@ def data_converter(settings: Settings) -> DataConverter:
 
 async def connect(
     settings: Settings,
+    database: Database | None = None,
     *,
     lazy: bool = False,
     runtime: Runtime | None = None,
@@ -49,7 +56,8 @@ async def connect(
     """A client of the Temporal that the settings name, or Temporal's own variables (``TEMPORAL_ADDRESS``, …).
 
     A ``lazy`` client connects at its first call, and cannot be used for a worker; the API gives ``API_RETRY`` as
-    ``retry``.  Raises ``RuntimeError`` when the server cannot be reached, as the SDK does.
+    ``retry``.  What starts runs or works on them gives the ``database``, for large payloads.  Raises ``RuntimeError``
+    when the server cannot be reached, as the SDK does.
     """
     target = connection(settings, os.environ)
     return await Client.connect(
@@ -58,7 +66,7 @@ async def connect(
         api_key=target.get("api_key"),
         tls=target.get("tls"),
         rpc_metadata=target.get("rpc_metadata", {}),
-        data_converter=data_converter(settings),
+        data_converter=data_converter(settings, database),
         lazy=lazy,
         runtime=runtime,
         retry_config=retry,
@@ -70,7 +78,12 @@ async def connect(
 
 
 async def connect_patiently(
-    settings: Settings, *, timeout: float = 60.0, runtime: Runtime | None = None, interval: float = 0.1
+    settings: Settings,
+    database: Database | None = None,
+    *,
+    timeout: float = 60.0,
+    runtime: Runtime | None = None,
+    interval: float = 0.1,
 ) -> Client:
     """``connect``, tried again for ``timeout`` seconds, for a worker that is started beside its server.
 
@@ -80,7 +93,7 @@ async def connect_patiently(
     deadline = loop.time() + timeout
     while True:
         try:
-            return await connect(settings, runtime=runtime)
+            return await connect(settings, database, runtime=runtime)
         except RuntimeError:
             if loop.time() + interval >= deadline:
                 raise

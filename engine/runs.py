@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 
 from temporalio.api.common.v1 import Memo, Payload, Payloads, SearchAttributes, WorkflowExecution, WorkflowType
@@ -37,12 +37,10 @@ from playbooks.contract import (
     ATTRIBUTE_EXECUTION,
     ATTRIBUTE_PLAYBOOK,
     IO_QUERY,
-    MEMO_EXECUTION,
     RunInput,
 )
-from playbooks.progress import HEAD_FIELD, chunk_fields
-from playbooks.record import Json, StepRecord
-from playbooks.states import State
+from playbooks.progress import initial_memo
+from playbooks.record import Json
 
 INPUT_LIMIT = 1_900_000
 """Bytes that a run's input may have: Temporal refuses payloads over 2 MiB."""
@@ -81,7 +79,6 @@ class Runs:
 
     client: Client
     task_queue: str
-    _head: dict[str, Json] = field(default_factory=lambda: {"state": State.PENDING.value, "started_at": None})
 
     async def start(self, start: Start) -> str:
         """Starts the workflow and returns its run id.
@@ -241,12 +238,7 @@ class Runs:
         return answer.history.events
 
     async def _memo(self, given: RunInput) -> Memo:
-        pending = [StepRecord() for _ in given.plan.steps]
-        fields: dict[str, Json] = {
-            MEMO_EXECUTION: given.execution_id,
-            HEAD_FIELD: self._head,
-            **chunk_fields(pending),
-        }
+        fields = initial_memo(given.execution_id, len(given.plan.steps))
         return Memo(fields={name: await self._encode(value) for name, value in fields.items()})
 
     async def _metadata(self, start: Start) -> UserMetadata:

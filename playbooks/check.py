@@ -89,6 +89,8 @@ class Expressions:
     def compile(self, source: str) -> Expression:
         """The compiled ``source``.  Raises ExpressionError."""
         self.left -= 1
+        if self.left <= 0:
+            raise ExpressionError([Problem(1, 1, "the expressions of this playbook are too large together")])
         known = self.cache.get(source)
         if known is None:
             known = self.cache[source] = self._compile(source)
@@ -97,8 +99,6 @@ class Expressions:
         return known
 
     def _compile(self, source: str) -> Expression | ExpressionError:
-        if self.left <= 0:
-            return ExpressionError([Problem(1, 1, "the expressions of this playbook are too large together")])
         try:
             expression = compile_expression(source, self.names)
         except ExpressionError as error:

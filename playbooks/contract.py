@@ -177,6 +177,7 @@ class Decide(BaseModel):
     step: str | None = None
     comment: str | None = None
     by: str | None = None
+    by_id: str | None = None
     permissions: list[str] | None = None
     address: str | None = None
 
@@ -194,6 +195,7 @@ class DecisionNote(BaseModel):
     step: str
     approved: bool
     by: str | None = None
+    by_id: str | None = None
     comment: str | None = None
     address: str | None = None
     at: int

@@ -61,9 +61,9 @@ def _decode(text: bytes) -> str:
     try:
         decoded = text.decode("utf-8")
     except UnicodeDecodeError as error:
-        before = text[: error.start]
-        line = before.count(b"\n") + 1
-        column = error.start - before.rfind(b"\n")
+        before = text[: error.start].decode("utf-8").removeprefix("\ufeff")
+        line = before.count("\n") + 1
+        column = len(before) - before.rfind("\n")
         raise DefinitionError([Fault("", "the text is not UTF-8", line, column)]) from None
     decoded = decoded.removeprefix("\ufeff")
     if not decoded.strip():

@@ -115,7 +115,8 @@ class _Reader:
         try:
             value, self.position = _scan_string(self.text, start + 1, True)
         except json.JSONDecodeError as error:
-            raise self.error(error.msg[:1].lower() + error.msg[1:], path, error.pos) from None
+            reason = error.msg.removesuffix(" at").removesuffix(" starting")
+            raise self.error(reason[:1].lower() + reason[1:], path, error.pos) from None
         if _SURROGATE.search(value):
             raise self.error("text may not hold NUL or half a surrogate pair", path, start)
         return str(value)

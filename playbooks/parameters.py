@@ -17,7 +17,7 @@ from playbooks.faults import Fault
 from playbooks.load import scalar_fault
 from playbooks.messages import problems_of
 from playbooks.record import Json
-from playbooks.schemas import Problem, schema_problems, violations
+from playbooks.schemas import TOO_MUCH, Problem, schema_problems, violations
 
 _LISTED_TYPES: dict[str, Json] = {
     "string": {"type": "string"},
@@ -130,7 +130,10 @@ def _with_defaults(schema: Mapping[str, Json], values: dict[str, Json]) -> dict[
 def _default_problems(schema: Mapping[str, Json]) -> list[Problem]:
     """Defaults that the schema itself would refuse: every run that relies on one would fail."""
     defaults = _with_defaults(schema, {})
-    wrong = {problem[0] for problem, _ in violations({**schema, "required": []}, defaults) if problem}
+    problems = violations({**schema, "required": []}, defaults)
+    if TOO_MUCH in problems:
+        return [(("properties",), "the defaults are too much to be checked against the schema")]
+    wrong = {path[0] for path, _ in problems if path}
     message = "the default does not match its own schema"
     return [(("properties", name, "default"), message) for name in defaults if name in wrong]
 

@@ -52,6 +52,9 @@ _SINGLES = (
 Problem = tuple[tuple[str | int, ...], str]
 """A path and what is wrong there."""
 
+TOO_MUCH: Problem = (), "this is too much to be checked against the schema"
+_NO_TYPE = "the type is one of array, boolean, integer, null, number, object and string, or a list of them"
+
 
 def validator(schema: Json) -> Any:
     """A validator that fetches nothing.  Raises ``jsonschema_rs.ValidationError`` for a wrong schema."""
@@ -72,7 +75,7 @@ def violations(schema: Json, value: Json) -> list[Problem]:
     """What ``value`` violates; ``schema`` must have passed ``schema_problems``."""
     work = schema_cost(schema) * _count(value)
     if work > MAX_WORK:
-        return [((), "this is too much to be checked against the schema")]
+        return [TOO_MUCH]
     errors = errors_of(validator(schema), value, work > MAX_WORK_FOR_ALL)
     return [problem for error in errors for problem in told(error)]
 
@@ -132,10 +135,10 @@ def _structure_problems(schema: Json) -> list[Problem]:
     if not isinstance(dialect, str) or dialect.rstrip("#") != DIALECT:
         return [(("$schema",), f"the dialect of parameters is {DIALECT}")]
     return [
-        problem
+        (path, _NO_TYPE if error.kind.name == "anyOf" and path[-1:] == ("type",) else message)
         for error in errors_of(_META, schema)
         if not str(error.kind.name).startswith("format")
-        for problem in told(error)
+        for path, message in told(error)
     ][:MAX_PROBLEMS]
 
 

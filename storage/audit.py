@@ -49,6 +49,12 @@ def append(connection: Connection, *entries: NewAudit) -> None:
         connection.execute(_INSERT, [{name: getattr(entry, name) for name in _NEW_FIELDS} for entry in entries])
 
 
+def contains(connection: Connection, entry: NewAudit) -> bool:
+    """Whether this very entry was written before."""
+    same = [_a[name] == getattr(entry, name) for name in ("object_id", "at", "action", "actor_id", "details")]
+    return connection.execute(select(_a.id).where(*same).limit(1)).first() is not None
+
+
 def list_audit(
     connection: Connection,
     *,

@@ -32,6 +32,7 @@ __all__ = [
     "freeze_cancelled",
     "get",
     "get_io",
+    "get_iterations",
     "has_open",
     "insert",
     "list_executions",
@@ -58,6 +59,9 @@ class NewExecution:
     workflow_id: str
     dry_run_reads: bool = True
     source: str = "api"
+    parent_id: str | None = None
+    parent_step: str | None = None
+    rerun_of: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +114,10 @@ class ExecutionSummary:
     cancelled_by: str | None
     cancel_reason: str | None
     closed_at: int | None
+    parent_id: str | None
+    """The execution that started this one as a sub-playbook, in its step ``parent_step``."""
+    parent_step: str | None
+    rerun_of: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +139,9 @@ _summary_columns = [_c[name] for name in _SUMMARY_FIELDS]
 _INSERT = insert_into(executions).returning(_c.number)
 _GET = select(*_columns).where(_c.id == bindparam("execution_id"))
 _GET_IO = select(execution_io.c.io).where(
+    execution_io.c.number == select(_c.number).where(_c.id == bindparam("execution_id")).scalar_subquery()
+)
+_GET_ITERATIONS = select(execution_io.c.iterations).where(
     execution_io.c.number == select(_c.number).where(_c.id == bindparam("execution_id")).scalar_subquery()
 )
 _GET_KEY = select(idempotency_keys.c.execution_id, idempotency_keys.c.body_hash).where(
@@ -190,6 +201,12 @@ def get_io(connection: Connection, execution_id: str) -> dict[str, Json]:
     """Input and output of each step by its id, as the workflow settled them; empty until then."""
     io: dict[str, Json] | None = connection.execute(_GET_IO, {"execution_id": execution_id}).scalar()
     return io or {}
+
+
+def get_iterations(connection: Connection, execution_id: str) -> dict[str, Json]:
+    """Each iteration of each loop, by the id of the loop, as the workflow settled them; empty until then."""
+    found: dict[str, Json] | None = connection.execute(_GET_ITERATIONS, {"execution_id": execution_id}).scalar()
+    return found or {}
 
 
 def open_executions(connection: Connection, created_before: int, limit: int, after: int = 0) -> list[ExecutionSummary]:

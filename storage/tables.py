@@ -136,6 +136,9 @@ executions = Table(
     Column("cancelled_by", Words),
     Column("cancel_reason", Words),
     Column("closed_at", BigInteger),  # the workflow has closed and the whole record is here
+    Column("parent_id", Words),  # the execution that started it as a sub-playbook, and the step
+    Column("parent_step", Words),
+    Column("rerun_of", Words),
     # Each index ends with what a list may filter by besides, so that counting never touches the rows.
     Index("ix_executions_playbook", "playbook_id", "number", "state", "dry_run"),
     Index("ix_executions_asset", "asset_id", "number", "state", "dry_run"),
@@ -155,6 +158,7 @@ execution_io = Table(
     metadata,
     Column("number", Serial, ForeignKey("executions.number"), primary_key=True, autoincrement=False),
     Column("io", PackedJson, nullable=False),
+    Column("iterations", PackedJson),
 )
 
 idempotency_keys = Table(

@@ -136,9 +136,9 @@ def stack_settings(folder: Path, **changes: Any) -> Settings:
 async def running_stack(settings: Settings, *, worker: bool = True, **options: Any) -> AsyncIterator[Stack]:
     """A Stanchion with ``settings``; ``options`` go to the worker."""
     migrate(settings.database)
-    temporal = await connect_patiently(settings)
-    await prepare_namespace(temporal, settings.temporal_retention_days)
     database = Database(settings.database)
+    temporal = await connect_patiently(settings, database)
+    await prepare_namespace(temporal, settings.temporal_retention_days)
     async with serving(settings) as url:
         http = httpx2.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=30)
         stack = Stack(settings, temporal, database, http, url)

@@ -75,6 +75,7 @@ async def _note(at: At, decision: Decide) -> None:
         step=at.label,
         approved=decision.approve,
         by=decision.by,
+        by_id=decision.by_id,
         comment=decision.comment,
         address=decision.address,
         at=now_ms(),

@@ -30,7 +30,7 @@ from tests.postgres import PostgresServer
 
 def put(connection: Connection, name: str, size: int = 1) -> None:
     """Store a blob."""
-    blobs.put(connection, name, b"x" * size, NOW)
+    blobs.put(connection, {name: b"x" * size}, NOW)
 
 
 def put_and_fail(connection: Connection, name: str) -> None:
@@ -81,7 +81,7 @@ async def test_two_pools_lose_no_update(database_url: str) -> None:
         size = connection.execute(text(f"SELECT created_at FROM blobs WHERE id = 'n'{lock}")).scalar_one()
         connection.execute(text("UPDATE blobs SET created_at = :size"), {"size": size + 1})
 
-    await databases[0].write(blobs.put, "n", b"", 0)
+    await databases[0].write(blobs.put, {"n": b""}, 0)
     await asyncio.gather(*[databases[n % 2].write(add) for n in range(40)])
     counted = await databases[0].read(lambda c: c.execute(text("SELECT created_at FROM blobs")).scalar_one())
     for database in databases:
@@ -247,7 +247,7 @@ from storage import blobs
 from storage.database import Database
 database = Database(sys.argv[1])
 for n in itertools.count():
-    database.write_sync(blobs.put, f"b-{n}", b"x" * 1000, 0)
+    database.write_sync(blobs.put, {f"b-{n}": b"x" * 1000}, 0)
     print(n, flush=True)
 """
 

@@ -102,7 +102,8 @@ def test_the_trail_cannot_be_changed(database: Database, statement: str) -> None
 
 def test_a_blob_keeps_its_first_data(database: Database) -> None:
     """Bytes read back, and a repeated put changes nothing."""
-    database.write_sync(blobs.put, "b-1", b"\x00\xff", NOW)
-    database.write_sync(blobs.put, "b-1", b"other", NOW)
-    assert database.read_sync(blobs.get, "b-1") == b"\x00\xff"
-    assert database.read_sync(blobs.get, "b-2") is None
+    database.write_sync(blobs.put, {"b-1": b"\x00\xff", "b-3": b"x"}, NOW)
+    database.write_sync(blobs.put, {"b-1": b"other"}, NOW + 1000)
+    assert database.read_sync(blobs.get, ["b-1", "b-2", "b-3"]) == {"b-1": b"\x00\xff", "b-3": b"x"}
+    assert database.write_sync(blobs.forget, NOW + 1) == 1
+    assert database.read_sync(blobs.get, ["b-1", "b-3"]) == {"b-1": b"\x00\xff"}

@@ -7,8 +7,8 @@ import pytest
 from playbooks.plan import ConditionStep, DelayStep, Next, OnFailure, Plan
 from playbooks.record import ErrorInfo
 from playbooks.states import State
-from workflows.route import Onward, onward, target
 from workflows.frame import Outcome
+from workflows.route import Onward, onward, target
 
 PLAN = Plan(steps=[DelayStep(index=n, id=f"s{n}", name=f"S{n}", duration=0) for n in range(4)])
 FAILED = Outcome(State.FAILED, error=ErrorInfo("bad", "it broke"))
@@ -33,7 +33,8 @@ def test_a_jump_names_its_reason() -> None:
 
 def test_the_end_names_its_reason() -> None:
     """Steps behind an `end` say who ended the run."""
-    assert onward(PLAN, PLAN.main, PLAN.steps[0], Outcome(State.COMPLETED, goto=4)) == Onward(4, reason="s0 ended the run")
+    way = onward(PLAN, PLAN.main, PLAN.steps[0], Outcome(State.COMPLETED, goto=4))
+    assert way == Onward(4, reason="s0 ended the run")
 
 
 def test_abort_goes_to_the_end_with_an_error() -> None:

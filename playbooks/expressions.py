@@ -25,6 +25,7 @@ MAX_MACROS = 3
 """Levels of macros in one another."""
 
 _MESSAGE = re.compile(r"ERROR: <input>:(-?\d+):(-?\d+): ([^\n]*)")
+_UNKNOWN = re.compile(r"undeclared reference to '\.?([^']+)'")
 _MACROS = frozenset({"all", "exists", "exists_one", "map"})
 _EXPECTING = re.compile(r" expecting (\{.*\}|<EOF>|'.*')$")
 
@@ -77,7 +78,7 @@ def compile_expression(source: str, names: Iterable[str]) -> Expression:
         _check_macros(checked.tree, checked, 0)
         size = checked.size + check_cost(checked.tree) // 10
     except RuntimeError as error:
-        raise ExpressionError(_problems(str(error))) from None
+        raise ExpressionError(_problems(str(error), text.split("\n"))) from None
     except Unsupported as error:
         raise ExpressionError([Problem(*_place(text, error.position), error.message)]) from None
     except BudgetError as error:
@@ -98,22 +99,30 @@ def _environment(names: frozenset[str]) -> cel.Env:
     return cel.NewEnv(variables=dict.fromkeys(sorted(names), cel.Type.DYN))
 
 
-def _problems(text: str) -> list[Problem]:
-    """The library's report, one problem a message."""
+def _problems(report: str, lines: list[str]) -> list[Problem]:
+    """The library's report on the ``lines`` of an expression, one problem a message."""
     problems = [
-        Problem(max(int(match[1]), 1), max(int(match[2]), 1), _sentence(match[3])) for match in _MESSAGE.finditer(text)
+        _problem(max(int(match[1]), 1), max(int(match[2]), 1), match[3], lines) for match in _MESSAGE.finditer(report)
     ]
     if not problems:
-        problems = [Problem(1, 1, _sentence(text.split("\n")[0]))]
+        problems = [Problem(1, 1, _sentence(report.split("\n")[0]))]
     return list(dict.fromkeys(problems))[:20]
+
+
+def _problem(line: int, column: int, message: str, lines: list[str]) -> Problem:
+    """One problem; a name that is unknown is told where it begins, the library says where its last part does."""
+    unknown = _UNKNOWN.match(message)
+    if unknown is None:
+        return Problem(line, column, _sentence(message))
+    name = unknown[1]
+    start = lines[line - 1].rfind(name, 0, column + len(name)) if line <= len(lines) else -1
+    return Problem(line, start + 1 if start >= 0 else column, f"unknown name '{name.split('.')[0]}'")
 
 
 def _sentence(message: str) -> str:
     message = message.removesuffix(" [INVALID_ARGUMENT]").replace(" (in container '')", "")
     if "recursion" in message:
         return "the expression is nested too deeply: at most 32 levels"
-    if message.startswith("undeclared reference to "):
-        return "unknown name " + message.removeprefix("undeclared reference to ")
     message = _EXPECTING.sub("", message)
     return message.replace("input '<EOF>'", "end of the expression").replace("at '<EOF>'", "at the end")
 

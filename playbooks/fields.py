@@ -50,7 +50,7 @@ Text = Annotated[str, StringConstraints(max_length=10_000)]
 Title = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 StepId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,63}$")]
 PlaybookId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
-Cel = Annotated[str, BeforeValidator(_condition), StringConstraints(min_length=1)]
+Cel = Annotated[str, StringConstraints(min_length=1), BeforeValidator(_condition)]
 
 
 class Model(BaseModel):

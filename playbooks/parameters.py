@@ -10,7 +10,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from playbooks.document import MAX_DEPTH, pointer
 from playbooks.faults import Fault
@@ -51,7 +51,7 @@ class ListedParameter(BaseModel):
     description: str | None = None
 
 
-_LIST = TypeAdapter(Annotated[list[ListedParameter], Field(max_length=500)])
+MAX_LISTED = 500
 
 
 def to_schema(parameters: Json) -> tuple[dict[str, Json], list[Problem]]:
@@ -140,12 +140,15 @@ def _default_problems(schema: Mapping[str, Json]) -> list[Problem]:
 
 def _from_list(parameters: Sequence[Json]) -> tuple[dict[str, Json], list[Problem]]:
     schema: dict[str, Json] = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
-    try:
-        entries = _LIST.validate_python(parameters)
-    except ValidationError as error:
-        return {"type": "object"}, problems_of(error)
+    if len(parameters) > MAX_LISTED:
+        return schema, [((), f"this must have at most {MAX_LISTED} items")]
     problems: list[Problem] = []
-    for index, entry in enumerate(entries):
+    for index, listed in enumerate(parameters):
+        try:
+            entry = ListedParameter.model_validate(listed)
+        except ValidationError as error:
+            problems += [((index, *path), message) for path, message in problems_of(error)]
+            continue
         if entry.name in schema["properties"]:
             problems.append(((index, "name"), f"the parameter {entry.name} stands twice"))
         if entry.type == "enum" and not entry.options:

@@ -199,7 +199,10 @@ STEP_TYPES: dict[str, type[StepDefinition]] = {
 
 
 def parse_step(value: Json) -> tuple[StepDefinition | None, list[Problem]]:
-    """One step, and what is wrong in it; paths are relative to the step."""
+    """One step, and what is wrong in it; paths are relative to the step.
+
+    A wrong field is left out of the step, so that the rest of it can be checked too; None where that cannot be.
+    """
     if not isinstance(value, dict):
         return None, [((), "a step is an object")]
     kind = value.get("type", "action")
@@ -209,7 +212,15 @@ def parse_step(value: Json) -> tuple[StepDefinition | None, list[Problem]]:
     try:
         step = model.model_validate(value)
     except ValidationError as error:
-        return None, problems_of(error)
+        problems = problems_of(error)
+        return _rest_of(model, value, {path[0] for path, _ in problems if path}), problems
     if step.id in WORDS:
         return None, [(("id",), f"`{step.id}` has a meaning of its own and cannot be the id of a step")]
     return step, []
+
+
+def _rest_of(model: type[StepDefinition], value: dict[str, Json], wrong: set[str | int]) -> StepDefinition | None:
+    try:
+        return model.model_validate({name: part for name, part in value.items() if name not in wrong})
+    except ValidationError:
+        return None

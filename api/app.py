@@ -18,7 +18,7 @@ from api.limits import Limiter
 from api.logging import configure_logging
 from api.metrics import Metrics, installed_version
 from api.openapi import DESCRIPTION, build_openapi
-from api.routes import actions, assets, audit, executions, health, playbooks, schemas, tokens
+from api.routes import actions, approvals, assets, audit, executions, health, playbooks, schemas, tokens
 from api.services import Services
 from api.shell import Shell
 from api.sweep import sweep_for_ever
@@ -72,7 +72,7 @@ def _add_routes(app: FastAPI) -> None:
     ``include_router`` would look for a route router by router, which takes a third of a short request's time.
     Executions come first, so that no other route can take ``/api/playbooks/executions`` for a playbook.
     """
-    for module in (executions, playbooks, actions, assets, tokens, audit, schemas, health, docs):
+    for module in (executions, approvals, playbooks, actions, assets, tokens, audit, schemas, health, docs):
         for route in module.router.routes:
             if isinstance(route, APIRoute):
                 route.operation_id = route.name.replace(".", "_")

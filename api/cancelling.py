@@ -28,10 +28,10 @@ class Canceller:
         Raises NotRunning for a run that has completed or failed, also when it did so while it was asked.
         """
         truth = await self.reader.read(row)
-        if truth.is_final or truth.run_id is None:
+        if truth.is_final or truth.run_id is None or truth.first_run_id is None:
             return _cancelled_or_refused(truth)
         await self.database.write(settlement.note_cancel, row.id, by=cancel.by, reason=cancel.reason, at=now_ms())
-        await self.runs.cancel(row.workflow_id, truth.run_id, cancel.reason or f"cancelled by {cancel.by}")
+        await self.runs.cancel(row.workflow_id, truth.first_run_id, cancel.reason or f"cancelled by {cancel.by}")
         found = await self.runs.describe(row.workflow_id, truth.run_id)
         if found is None or found.closed:
             return _cancelled_or_refused(await self.reader.reread(row))

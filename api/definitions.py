@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 
@@ -19,7 +19,7 @@ from playbooks.actions import Catalogue
 from playbooks.compile import Compiled, compile_playbook, compile_value
 from playbooks.faults import DefinitionError
 from playbooks.load import load
-from storage.playbooks import NewPlaybook
+from storage.playbooks import NewPlaybook, PlaybookRow
 
 ANSWERED: Final = frozenset({"slug", "revision", "created_at", "updated_at"})
 """What an answer adds to a definition; it may stay in one that was read, changed and is sent back."""
@@ -42,8 +42,10 @@ def definition_body() -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": content}}
 
 
-async def compile_body(request: Request) -> Source:
+async def compile_body(request: Request, stored: PlaybookRow | None = None) -> Source:
     """The playbook in the body of ``request``, compiled in a thread beside the event loop.
+
+    ``stored`` is the playbook that it is to replace.
 
     Raises:
         UnsupportedMediaType, TooLarge: see ``api.body``.
@@ -58,7 +60,10 @@ async def compile_body(request: Request) -> Source:
     for place, value in (("/id", compiled.id), ("/name", compiled.slug)):
         if value in RESERVED:
             raise BadRequest("The definition has faults.", [Detail(place, f"{value} is a word of the interface")])
-    return Source(text, media, compiled)
+    own = {compiled.id, compiled.slug} | ({stored.id, stored.slug} if stored else set())
+    pinner = services_of(request).executions.starter.pinner
+    plan = await pinner.resolved(compiled.plan, compiled.paths, frozenset(name for name in own if name))
+    return Source(text, media, replace(compiled, plan=plan))
 
 
 def _compile(text: bytes, media: Media, catalogue: Catalogue) -> Compiled:
@@ -89,7 +94,13 @@ def new_playbook(source: Source, playbook_id: str, by: str) -> NewPlaybook:
         secret_parameters=compiled.secret_parameters,
         plan=compiled.plan.model_dump(mode="json"),
         steps=[
-            {"id": step.id, "name": step.name, "type": step.type, "action": getattr(step, "action", None)}
+            {
+                "id": step.id,
+                "name": step.name,
+                "type": step.type,
+                "action": getattr(step, "action", None),
+                "parent": step.parent,
+            }
             for step in compiled.plan.steps
         ],
         created_at=now_ms(),

@@ -6,10 +6,12 @@ The tree, each with its HTTP status and code (API.md, *Errors*)::
     ├── BadRequest               400 bad_request
     ├── Unauthorized             401 unauthorized
     ├── Forbidden                403 forbidden
+    ├── NotApprover              403 forbidden
     ├── NotFound                 404 not_found
     ├── MethodNotAllowed         405 method_not_allowed
     ├── Conflict                 409 conflict
-    │   └── NotRunning           409 not_running
+    │   ├── NotRunning           409 not_running
+    │   └── NotWaiting           409 not_waiting
     ├── TooLarge                 413 too_large
     ├── UnsupportedMediaType     415 unsupported_media_type
     ├── ParametersInvalid        422 validation_error
@@ -100,6 +102,13 @@ class Forbidden(ApiError):
         super().__init__(f"The token lacks the permission {permission}.", extra={"permission": permission})
 
 
+class NotApprover(ApiError):
+    """A token that may run playbooks, and that the step's ``approvers`` do not name."""
+
+    status = 403
+    code = "forbidden"
+
+
 class NotFound(ApiError):
     """A playbook, asset, execution, token, action or route that does not exist."""
 
@@ -128,6 +137,12 @@ class NotRunning(Conflict):
     """A cancel of an execution that has completed or failed."""
 
     code = "not_running"
+
+
+class NotWaiting(Conflict):
+    """A decision on a step that waits for none, or for none any more."""
+
+    code = "not_waiting"
 
 
 class TooLarge(ApiError):

@@ -3,27 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 
 from api.times import iso
 from api.truth import Truth
-from playbooks.record import Json, StepRecord
+from playbooks.progress import decode_step
+from playbooks.record import Json, StepRecord, Tally
 from playbooks.states import State
 from storage.executions import ExecutionRow, ExecutionSummary
 
 MASK = "***"
 
 
-def execution_json(truth: Truth, ui_url: str | None, io: Mapping[str, Json] | None = None) -> dict[str, Json]:
-    """The whole execution; with ``io``, the input and output of each step (``include=io``)."""
+def execution_json(
+    truth: Truth,
+    ui_url: str | None,
+    io: Mapping[str, Json] | None = None,
+    iterations: Mapping[str, Json] | None = None,
+) -> dict[str, Json]:
+    """The whole execution.
+
+    With ``io``, the input and output of each step (``include=io``); with ``iterations``, those of each loop.
+    """
     row, record, revision = truth.row, truth.record, truth.revision
     secrets = secret_values(row.parameters, revision.secret_parameters)
     steps = [step_json(truth, index) for index in range(len(record.steps))]
     if io is not None:
         for step in steps:
             step.update(_step_io(io.get(step["action_id"]) or {}, secrets))
+    if iterations is not None:
+        for step in steps:
+            if step["type"] in ("foreach", "while"):
+                step["iteration_records"] = iterations_json(truth, iterations.get(step["action_id"]) or [])
     return {
         **summary_json(row, record.state, record.started_at, record.finished_at),
         "source": row.source,
+        "parent": {"execution_id": row.parent_id, "action_id": row.parent_step} if row.parent_id else None,
+        "rerun_of": row.rerun_of,
         "parameters": masked_parameters(row.parameters, revision.secret_parameters),
         "outputs": mask(record.outputs, secrets),
         "error": {"code": record.error.code, "message": record.error.message} if record.error else None,
@@ -55,15 +71,16 @@ def summary_json(
     }
 
 
-def step_json(truth: Truth, index: int) -> dict[str, Json]:
-    """One step of the status."""
-    step, name = truth.record.steps[index], truth.revision.steps[index]
+def step_json(truth: Truth, index: int, record: StepRecord | None = None) -> dict[str, Json]:
+    """One step of the status, or its ``record`` in one iteration of a loop."""
+    step, name = record or truth.record.steps[index], truth.revision.steps[index]
     return {
         "index": index,
         "action_id": name.id,
         "name": name.name,
         "type": name.type,
         "action": name.action,
+        "parent": name.parent,
         "status": step.state.value,
         "started_at": iso(step.started_at),
         "finished_at": iso(step.finished_at),
@@ -74,7 +91,59 @@ def step_json(truth: Truth, index: int) -> dict[str, Json]:
         "waiting_for": (
             {"kind": step.waiting_for.kind, "until": iso(step.waiting_for.until)} if step.waiting_for else None
         ),
+        **_of_blocks(step),
     }
+
+
+def _of_blocks(step: StepRecord) -> dict[str, Json]:
+    """What is said only of loops, of steps inside of them, of sub-playbooks and of kept results."""
+    told: dict[str, Json] = {}
+    if step.iterations is not None:
+        told["iterations"] = tally_json(step.iterations)
+    if step.failures:
+        told["failures"] = [
+            {
+                "iteration": iteration_name(failure.iteration),
+                "error": {"code": failure.error.code, "message": failure.error.message},
+            }
+            for failure in step.failures
+        ]
+    if step.runs is not None:
+        told["runs"] = tally_json(step.runs)
+    if step.child is not None:
+        told["execution_id"] = step.child
+    if step.kept:
+        told["kept"] = True
+    return told
+
+
+def tally_json(tally: Tally) -> dict[str, Json]:
+    """How many there are, and how they ended."""
+    counts = asdict(tally)
+    return counts if tally.total is not None else {name: count for name, count in counts.items() if name != "total"}
+
+
+def iteration_name(path: Sequence[int]) -> str:
+    """The number of an iteration, after those of the loops around its own."""
+    return ".".join(map(str, path))
+
+
+def iterations_json(truth: Truth, rows: Sequence[Json]) -> list[Json]:
+    """The iterations of one loop, with a record of each step in them."""
+    found = []
+    for path, state, started_at, finished_at, error, steps in rows:
+        records = {int(index): decode_step(row) for index, row in steps.items()}
+        found.append(
+            {
+                "iteration": iteration_name(path),
+                "status": state,
+                "started_at": iso(started_at),
+                "finished_at": iso(finished_at),
+                "error": {"code": error[0], "message": error[1]} if error else None,
+                "steps": [step_json(truth, index, record) for index, record in sorted(records.items())],
+            }
+        )
+    return found
 
 
 def duration_ms(step: StepRecord) -> int | None:

@@ -43,6 +43,22 @@ class CancelBody(Body):
     reason: str | None = Field(None, max_length=1000, description="Shown with the execution, and in Temporal.")
 
 
+class DecisionBody(Body):
+    """What somebody says to their decision."""
+
+    comment: str | None = Field(None, max_length=1000, description="Shown with the step, and in the audit trail.")
+
+
+class RerunBody(Body):
+    """From where an execution is run again."""
+
+    from_: Literal["start", "failed"] = Field(
+        "start",
+        alias="from",
+        description="`failed` keeps the results of steps that completed, and of completed iterations of a `foreach`.",
+    )
+
+
 class FailureAnswer(Answer):
     """Why a step or an execution failed: a stable code and a sentence."""
 
@@ -57,13 +73,42 @@ class WaitAnswer(Answer):
     until: Timestamp | None
 
 
+class TallyAnswer(Answer):
+    """How many there are, and how they ended."""
+
+    total: int | None = Field(None, description="How many there will be, where that is known.")
+    running: int
+    completed: int
+    failed: int
+    skipped: int
+    cancelled: int
+
+
+class LoopFailureAnswer(Answer):
+    """An iteration that failed."""
+
+    iteration: str
+    error: FailureAnswer
+
+
+class IterationAnswer(Answer):
+    """One iteration of a loop, with the steps that ran in it."""
+
+    iteration: str = Field(description="Its number from 0, after those of the loops around its own: `3`, `3.1`.")
+    status: State
+    started_at: Timestamp | None
+    finished_at: Timestamp | None
+    error: FailureAnswer | None
+    steps: list[AnyJson]
+
+
 class StepAnswer(Answer):
-    """One step of an execution."""
+    """One step of an execution. Steps of a block follow it, and name it as their `parent`."""
 
     index: int
     action_id: str = Field(description="Id of the step.")
     name: str
-    type: str = Field(description="Type of the step: action, condition, delay.")
+    type: str = Field(description="Type of the step: action, condition, parallel and so on.")
     action: str | None = Field(description="Name of the action that the step runs.")
     status: State
     started_at: Timestamp | None
@@ -73,6 +118,15 @@ class StepAnswer(Answer):
     error: FailureAnswer | None
     reason: str | None = Field(description="Why the step was skipped, or what else there is to say of its state.")
     waiting_for: WaitAnswer | None
+    parent: str | None = Field(None, description="Id of the block that the step stands in.")
+    iterations: TallyAnswer | None = Field(None, description="Of a loop: its iterations.")
+    failures: list[LoopFailureAnswer] | None = Field(None, description="Of a loop: the first iterations that failed.")
+    runs: TallyAnswer | None = Field(None, description="Of a step in a loop: how it ended in each iteration.")
+    execution_id: str | None = Field(None, description="Of a sub-playbook: its own execution.")
+    kept: bool | None = Field(None, description="True for a result that a rerun has kept of the earlier execution.")
+    iteration_records: list[IterationAnswer] | None = Field(
+        None, description="Of a loop, with `include=iterations`: each iteration that has begun."
+    )
     input: AnyJson = Field(None, description="With `include=io`: what the step was given, secrets masked.")
     output: AnyJson = Field(None, description="With `include=io`: what the step answered; a prediction in a dry run.")
     would: str | None = Field(None, description="With `include=io`, in a dry run: what the step would do.")
@@ -110,10 +164,19 @@ class TemporalAnswer(Answer):
     stalled: bool = Field(description="True while no worker gets the run any further: see the worker's log.")
 
 
+class ParentAnswer(Answer):
+    """The step of another execution that started this one."""
+
+    execution_id: str
+    action_id: str
+
+
 class ExecutionAnswer(ExecutionSummaryAnswer):
     """An execution with every step of its playbook."""
 
     source: str
+    parent: ParentAnswer | None = Field(None, description="The execution that started this one as a sub-playbook.")
+    rerun_of: str | None = Field(None, description="The execution that this one repeats.")
     parameters: dict[str, AnyJson]
     outputs: AnyJson
     error: FailureAnswer | None
@@ -124,6 +187,7 @@ class ExecutionAnswer(ExecutionSummaryAnswer):
         None,
         description="With `include=io`: false while inputs and outputs cannot be read, since no worker answers.",
     )
+    iterations_available: bool | None = Field(None, description="The same, with `include=iterations`.")
 
 
 class DifferenceAnswer(Answer):

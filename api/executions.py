@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
+from sqlalchemy import Connection
 from temporalio.client import Client
 
 from api.cancelling import Canceller
+from api.deciding import Decider
 from api.errors import NotFound
 from api.events import Watches
+from api.pinning import Pinner
 from api.revisions import Revisions
 from api.starting import Starter
 from api.truth import Reader, Truth, Unsettled
 from engine.runs import Runs
+from playbooks.contract import IO_QUERY, ITERATIONS_QUERY
 from playbooks.record import Json
 from playbooks.states import State
 from settings import Settings
@@ -58,6 +62,7 @@ class Executions:
     reader: Reader
     starter: Starter
     canceller: Canceller
+    decider: Decider
     ui_url: str | None
     watches: Watches = field(default_factory=Watches)
 
@@ -70,7 +75,8 @@ class Executions:
             database=database,
             runs=runs,
             reader=reader,
-            starter=Starter(database, runs, reader.revisions, reader),
+            starter=Starter(database, runs, reader.revisions, reader, Pinner(database, reader.revisions)),
+            decider=Decider(runs, reader),
             canceller=Canceller(database, runs, reader),
             ui_url=ui_base(settings),
         )
@@ -91,13 +97,23 @@ class Executions:
 
     async def io(self, truth: Truth) -> dict[str, Json] | None:
         """Inputs and outputs by step id; None while they can be had from nobody."""
+        return await self._told(truth, executions.get_io, IO_QUERY)
+
+    async def iterations(self, truth: Truth) -> dict[str, Json] | None:
+        """Each iteration of each loop, by the id of the loop; None while they can be had from nobody."""
+        return await self._told(truth, executions.get_iterations, ITERATIONS_QUERY)
+
+    async def _told(
+        self, truth: Truth, read: Callable[[Connection, str], dict[str, Json]], query: str
+    ) -> dict[str, Json] | None:
+        """What the database holds of a run that has closed, and the run itself knows while it is open."""
         row = truth.row
         if row.state is not None and row.closed_at is not None:
-            return await self.database.read(executions.get_io, row.id)
+            return await self.database.read(read, row.id)
         if truth.run_id is None and row.state is None:
             return {}
         run_id = truth.run_id or await self._run_id(row)
-        return await self.runs.query_io(row.workflow_id, run_id) if run_id else {}
+        return await self.runs.query(row.workflow_id, run_id, query) if run_id else {}
 
     async def _run_id(self, row: ExecutionRow) -> str | None:
         found = await self.runs.describe_execution(row.workflow_id, row.id)

@@ -23,6 +23,8 @@ class StepName:
     name: str
     type: str
     action: str | None
+    parent: str | None = None
+    """The id of the block that the step stands in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,17 @@ class Revisions:
 
 
 def _compiled(row: playbooks.RevisionRow) -> Revision:
-    steps = tuple(StepName(step["id"], step["name"], step["type"], step.get("action")) for step in row.steps)
+    parents = [step.get("parent") for step in row.steps]
+    steps = tuple(
+        StepName(
+            step["id"],
+            step["name"],
+            step["type"],
+            step.get("action"),
+            None if parent is None else row.steps[parent]["id"],
+        )
+        for step, parent in zip(row.steps, parents, strict=True)
+    )
     return Revision(
         playbook_id=row.playbook_id,
         number=row.revision,

@@ -13,14 +13,18 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection
 
 from api.errors import Conflict, IdempotencyMismatch, NotFound, ParametersInvalid, TooLarge, Unavailable, from_faults
+from api.pinning import Pinner
+from api.rerunning import FROM_FAILED, Earlier, kept
 from api.revisions import Revision, Revisions
 from api.times import now_ms
 from api.truth import Reader, Truth
 from engine.errors import AlreadyRunning, StartRefused, TemporalUnavailable
 from engine.runs import INPUT_LIMIT, Runs, Start
-from playbooks.contract import RunInput
+from playbooks.contract import RunInput, Snapshot, workflow_id
 from playbooks.parameters import ParameterErrors, validate_parameters
-from playbooks.record import Json, RunRecord, StepRecord
+from playbooks.plan import Plan
+from playbooks.progress import decode_step, first_steps
+from playbooks.record import Json, RunRecord
 from storage import assets, audit, executions, playbooks, settlement
 from storage.assets import AssetRow
 from storage.audit import NewAudit
@@ -47,6 +51,21 @@ class RunRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class RerunRequest:
+    """A rerun that is asked for, from the start or from what had failed."""
+
+    execution_id: str
+    origin: str | None
+    idempotency_key: str | None
+    principal_id: str
+
+    def fingerprint(self, playbook_id: str) -> str:
+        """What must be the same for two requests to be one."""
+        body = [playbook_id, "rerun", self.execution_id, self.origin]
+        return hashlib.sha256(json.dumps(body).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
 class Starter:
     """Starts runs.  Raises the errors of API.md's table, in its order: 404 playbook, 404 asset, 422, 409, 503."""
 
@@ -54,6 +73,7 @@ class Starter:
     runs: Runs
     revisions: Revisions
     reader: Reader
+    pinner: Pinner
 
     async def start(self, playbook_id: str, request: RunRequest, entry: NewAudit) -> Truth:
         """Starts a run and returns it, ``pending``; with a known idempotency key, the run that it began.
@@ -78,28 +98,87 @@ class Starter:
             parameters=parameters,
             dry_run=request.dry_run,
             dry_run_reads=request.dry_run_reads,
-            workflow_id=f"{playbook.id}:{asset.id}",
+            workflow_id=workflow_id(playbook.id, asset.id),
         )
+        return await self._insert_and_begin(playbook, revision, new, request, entry)
+
+    async def rerun(self, row: ExecutionRow, request: RerunRequest, entry: NewAudit) -> Truth:
+        """Starts a run with the input and the revision of ``row``, whose run must have closed; like ``start``.
+
+        Raises Conflict while that run has not closed.
+        """
+        playbook = await self.database.read(playbooks.get, row.playbook_id)
+        if playbook is None:
+            raise NotFound("The playbook of this execution was deleted.")
+        if row.closed_at is None:
+            await self.reader.read(row)
+            fresh = await self.database.read(executions.get, row.id)
+            row = fresh or row
+        if row.closed_at is None:
+            raise Conflict("The execution has not ended.", execution_id=row.id)
+        revision = await self.revisions.get(row.playbook_id, row.revision)
+        new = NewExecution(
+            id=f"exec-{uuid.uuid4()}",
+            created_at=now_ms(),
+            created_by=request.principal_id,
+            playbook_id=row.playbook_id,
+            revision=row.revision,
+            asset_id=row.asset_id,
+            asset=row.asset,
+            parameters=row.parameters,
+            dry_run=row.dry_run,
+            dry_run_reads=row.dry_run_reads,
+            workflow_id=workflow_id(row.playbook_id, row.asset_id),
+            rerun_of=row.id,
+            rerun_from=request.origin,
+        )
+        return await self._insert_and_begin(playbook, revision, new, request, entry)
+
+    async def _insert_and_begin(
+        self,
+        playbook: PlaybookRow,
+        revision: Revision,
+        new: NewExecution,
+        request: RunRequest | RerunRequest,
+        entry: NewAudit,
+    ) -> Truth:
         key = _key(request, playbook.id)
         inserted = await self.database.write(_insert, new, key, entry)
         if isinstance(inserted, Repeated):
             return await self._repeated(playbook, request, inserted)
         return await self._begin(playbook, revision, new)
 
+    async def _input(self, revision: Revision, new: NewExecution | ExecutionRow) -> RunInput:
+        try:
+            pinned = await self.pinner.pinned(revision.plan)
+        except Conflict:
+            await self.database.write(executions.discard, new.id)
+            raise
+        return RunInput(
+            execution_id=new.id,
+            playbook_id=new.playbook_id,
+            revision=new.revision,
+            plan=revision.plan,
+            parameters=new.parameters,
+            asset=new.asset,
+            dry_run=new.dry_run,
+            dry_run_reads=new.dry_run_reads,
+            playbooks=pinned,
+            resume=await self._kept(revision, new) if new.rerun_from == FROM_FAILED else None,
+        )
+
+    async def _kept(self, revision: Revision, new: NewExecution | ExecutionRow) -> Snapshot:
+        """What a rerun keeps of the run that it repeats."""
+        assert new.rerun_of is not None
+        earlier = await self.database.read(_earlier, new.rerun_of, revision.plan)
+        return kept(earlier)
+
     async def _begin(self, playbook: PlaybookRow, revision: Revision, new: NewExecution | ExecutionRow) -> Truth:
+        given = await self._input(revision, new)
         start = Start(
             workflow_id=new.workflow_id,
             workflow_type=playbook.slug,
-            given=RunInput(
-                execution_id=new.id,
-                playbook_id=new.playbook_id,
-                revision=new.revision,
-                plan=revision.plan,
-                parameters=new.parameters,
-                asset=new.asset,
-                dry_run=new.dry_run,
-                dry_run_reads=new.dry_run_reads,
-            ),
+            given=given,
             summary=f"{playbook.name} on {new.asset['name']}" + (" (dry run)" if new.dry_run else ""),
             details=_details(playbook, new),
         )
@@ -114,7 +193,7 @@ class Starter:
         except TemporalUnavailable as error:
             await self._withdraw(new, revision, error)
             raise Unavailable("temporal", str(error)) from error
-        return _pending(new, revision, run_id)
+        return _pending(new, revision, given, run_id)
 
     async def _withdraw(self, new: NewExecution | ExecutionRow, revision: Revision, error: TemporalUnavailable) -> None:
         """Nothing may come of a start that is answered with 503.
@@ -143,7 +222,7 @@ class Starter:
         running = found.execution_id if found else None
         return Conflict(f"The playbook {playbook.slug} is already running for this asset.", execution_id=running)
 
-    async def _repeated(self, playbook: PlaybookRow, request: RunRequest, first: Repeated) -> Truth:
+    async def _repeated(self, playbook: PlaybookRow, request: RunRequest | RerunRequest, first: Repeated) -> Truth:
         """The same key again: the first run, or the start that it was meant to be, should that have been lost."""
         if first.body_hash != request.fingerprint(playbook.id):
             raise IdempotencyMismatch("This Idempotency-Key was used with another playbook or body.")
@@ -198,7 +277,7 @@ def _snapshot(asset: AssetRow) -> dict[str, Json]:
     }
 
 
-def _key(request: RunRequest, playbook_id: str) -> IdempotencyKey | None:
+def _key(request: RunRequest | RerunRequest, playbook_id: str) -> IdempotencyKey | None:
     if request.idempotency_key is None:
         return None
     return IdempotencyKey(request.principal_id, request.idempotency_key, request.fingerprint(playbook_id))
@@ -212,9 +291,20 @@ def _details(playbook: PlaybookRow, new: NewExecution | ExecutionRow) -> str:
     )
 
 
-def _pending(new: NewExecution | ExecutionRow, revision: Revision, run_id: str) -> Truth:
+def _pending(new: NewExecution | ExecutionRow, revision: Revision, given: RunInput, run_id: str) -> Truth:
     row = new if isinstance(new, ExecutionRow) else _fresh(new)
-    return Truth(row, revision, RunRecord([StepRecord() for _ in revision.steps]), run_id)
+    return Truth(row, revision, RunRecord(first_steps(given)), run_id, first_run_id=run_id)
+
+
+def _earlier(connection: Connection, execution_id: str, plan: Plan) -> Earlier:
+    row = executions.get(connection, execution_id)
+    return Earlier(
+        plan=plan,
+        steps=[decode_step(step) for step in (row.record if row else None) or []],
+        io=executions.get_io(connection, execution_id),
+        iterations=executions.get_iterations(connection, execution_id),
+        variables=executions.get_vars(connection, execution_id),
+    )
 
 
 def _fresh(new: NewExecution) -> ExecutionRow:
@@ -247,4 +337,5 @@ def _fresh(new: NewExecution) -> ExecutionRow:
         parent_id=new.parent_id,
         parent_step=new.parent_step,
         rerun_of=new.rerun_of,
+        rerun_from=new.rerun_from,
     )

@@ -66,6 +66,6 @@ async def _look(service: Executions, summary: ExecutionSummary) -> None:
             await service.reader.close_frozen(row, found)
         elif row.state is State.CANCELLED and not found.cancel_requested:
             # A start that was taken back, or a cancel whose request was lost with its process.
-            await service.runs.cancel(row.workflow_id, found.run_id, row.cancel_reason or "cancelled")
+            await service.runs.cancel(row.workflow_id, found.first_run_id, row.cancel_reason or "cancelled")
     except Unsettled:
         return

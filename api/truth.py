@@ -48,6 +48,8 @@ class Truth:
     record: RunRecord
     run_id: str | None
     stalled: bool = False
+    first_run_id: str | None = None
+    """What names an open run in Temporal also after it has continued as new."""
 
     @property
     def is_final(self) -> bool:
@@ -118,10 +120,17 @@ class Reader:
         found = await self.runs.describe_execution(row.workflow_id, row.id)
         if found is not None and not found.closed:
             return open_run(fresh, revision, found)
-        if found is None and now_ms() - row.created_at < START_WINDOW_MS:
+        if found is None and (now_ms() - row.created_at < START_WINDOW_MS or await self._may_start(fresh)):
             return Truth(fresh, revision, RunRecord([StepRecord() for _ in revision.steps]), None)
         await self._settle_outside(fresh, revision, found)
         return settled(await self._again(row), revision)
+
+    async def _may_start(self, row: ExecutionRow) -> bool:
+        """Whether the row is of a sub-playbook that its parent, which is open, may yet start."""
+        if row.parent_id is None:
+            return False
+        parent = await self.database.read(executions.get, row.parent_id)
+        return parent is not None and parent.closed_at is None
 
     async def close_frozen(self, row: ExecutionRow, found: Description | None) -> None:
         """Closes a run that reads ``cancelled`` already and whose workflow has gone without its last act."""
@@ -187,4 +196,4 @@ def open_run(row: ExecutionRow, revision: Revision, found: Description) -> Truth
         state=found.record.state,
         started_at=found.record.started_at,
     )
-    return Truth(row, revision, record, found.run_id, stalled=found.stalled)
+    return Truth(row, revision, record, found.run_id, stalled=found.stalled, first_run_id=found.first_run_id)

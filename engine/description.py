@@ -55,11 +55,17 @@ class PendingActivity:
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """One run in Temporal.  Times in milliseconds since the epoch."""
+    """One run in Temporal.  Times in milliseconds since the epoch.
+
+    A long run continues as new, under the same workflow id: ``first_run_id`` names all its parts together, and a part
+    that was ``continued`` is not where it stands now.
+    """
 
     execution_id: str | None
     workflow_id: str
     run_id: str
+    first_run_id: str
+    continued: bool
     closed: Closed | None
     closed_at: int | None
     cancel_requested: bool
@@ -77,6 +83,8 @@ async def read_description(client: Client, answer: DescribeWorkflowExecutionResp
         execution_id=memo.get(MEMO_EXECUTION),
         workflow_id=info.execution.workflow_id,
         run_id=info.execution.run_id,
+        first_run_id=info.first_run_id or info.execution.run_id,
+        continued=info.status == WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_CONTINUED_AS_NEW,
         closed=closed,
         closed_at=info.close_time.ToMilliseconds() if closed else None,
         cancel_requested=answer.workflow_extended_info.cancel_requested,

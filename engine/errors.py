@@ -21,3 +21,15 @@ class AlreadyRunning(Exception):
 
 class StartRefused(Exception):
     """Temporal refused a start for what stands in it (too large, for instance); nothing was started."""
+
+
+class DecisionRefused(Exception):
+    """A run did not take a decision; ``kind`` is ``not_waiting``, ``ambiguous``, ``decided`` or ``forbidden``."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+class NoAnswer(Exception):
+    """No worker has answered in time; what was asked for may still happen."""

@@ -23,23 +23,26 @@ from temporalio.api.workflowservice.v1 import (
     StartWorkflowExecutionRequest,
     TerminateWorkflowExecutionRequest,
 )
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError
 from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
 from temporalio.converter import encode_search_attributes
+from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from engine.description import Description, read_description
-from engine.errors import AlreadyRunning, StartRefused, TemporalUnavailable
+from engine.errors import AlreadyRunning, DecisionRefused, NoAnswer, StartRefused, TemporalUnavailable
 from engine.rpc import call
 from playbooks.contract import (
     ATTRIBUTE_ASSET,
     ATTRIBUTE_DRY_RUN,
     ATTRIBUTE_EXECUTION,
     ATTRIBUTE_PLAYBOOK,
-    IO_QUERY,
+    DECIDE_UPDATE,
+    Decide,
+    Decided,
     RunInput,
 )
-from playbooks.progress import initial_memo
+from playbooks.progress import memo_of
 from playbooks.record import Json
 
 INPUT_LIMIT = 1_900_000
@@ -49,6 +52,8 @@ TASK_TIMEOUT = timedelta(seconds=5)
 """Of one workflow task: how long a worker that died in the middle of one is waited for."""
 
 QUERY_TIMEOUT = timedelta(seconds=3)
+
+DECISION_TIMEOUT = timedelta(seconds=5)
 
 HISTORY_END = 60
 """Events at the end of a history that are read to see what a workflow has not taken note of yet."""
@@ -121,7 +126,20 @@ class Runs:
         raise AssertionError("unreachable")
 
     async def describe(self, workflow_id: str, run_id: str | None = None) -> Description | None:
-        """What Temporal knows of a run, the latest of that id without ``run_id``; None where it knows of none."""
+        """What Temporal knows of a run, the latest of that id without ``run_id``; None where it knows of none.
+
+        A run that has continued as new is described where it stands now.
+        """
+        found = await self._describe(workflow_id, run_id)
+        if found is None or not found.continued:
+            return found
+        latest = await self._describe(workflow_id, None)
+        if latest is not None and latest.first_run_id == found.first_run_id:
+            return latest
+        last = await self._find(found.execution_id) if found.execution_id else None
+        return await self._describe(workflow_id, last) if last else found
+
+    async def _describe(self, workflow_id: str, run_id: str | None) -> Description | None:
         request = DescribeWorkflowExecutionRequest(
             namespace=self.client.namespace,
             execution=WorkflowExecution(workflow_id=workflow_id, run_id=run_id or ""),
@@ -154,11 +172,12 @@ class Runs:
             raise TemporalUnavailable(str(error)) from error
         return answer.executions[0].execution.run_id if answer.executions else None
 
-    async def cancel(self, workflow_id: str, run_id: str, reason: str) -> bool:
+    async def cancel(self, workflow_id: str, first_run_id: str, reason: str) -> bool:
         """Requests cancellation; False when the run has closed already.  A second request is as good as the first."""
         request = RequestCancelWorkflowExecutionRequest(
             namespace=self.client.namespace,
-            workflow_execution=WorkflowExecution(workflow_id=workflow_id, run_id=run_id),
+            workflow_execution=WorkflowExecution(workflow_id=workflow_id),
+            first_execution_run_id=first_run_id,
             identity=self.client.identity,
             reason=reason,
         )
@@ -172,11 +191,12 @@ class Runs:
             raise TemporalUnavailable(str(error)) from error
         return True
 
-    async def terminate(self, workflow_id: str, run_id: str, reason: str) -> None:
+    async def terminate(self, workflow_id: str, first_run_id: str, reason: str) -> None:
         """Ends a run that must not have been started; a closed one is left as it is."""
         request = TerminateWorkflowExecutionRequest(
             namespace=self.client.namespace,
-            workflow_execution=WorkflowExecution(workflow_id=workflow_id, run_id=run_id),
+            workflow_execution=WorkflowExecution(workflow_id=workflow_id),
+            first_execution_run_id=first_run_id,
             identity=self.client.identity,
             reason=reason,
         )
@@ -186,12 +206,12 @@ class Runs:
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise TemporalUnavailable(str(error)) from error
 
-    async def query_io(self, workflow_id: str, run_id: str) -> dict[str, Json] | None:
-        """Inputs and outputs of a run so far, by step id; None when no worker answers in time."""
+    async def query(self, workflow_id: str, run_id: str, name: str) -> dict[str, Json] | None:
+        """The answer of the workflow to the query ``name``; None when no worker gives one in time."""
         request = QueryWorkflowRequest(
             namespace=self.client.namespace,
             execution=WorkflowExecution(workflow_id=workflow_id, run_id=run_id),
-            query=WorkflowQuery(query_type=IO_QUERY),
+            query=WorkflowQuery(query_type=name),
         )
         try:
             answer = await self.client.workflow_service.query_workflow(request, timeout=QUERY_TIMEOUT)
@@ -199,6 +219,28 @@ class Runs:
             return None
         decoded = await self.client.data_converter.decode(answer.query_result.payloads)
         return dict(decoded[0])
+
+    async def decide(self, workflow_id: str, first_run_id: str, decision: Decide) -> str:
+        """Brings a decision to a run; the step that it was about, as the run calls it.
+
+        Raises DecisionRefused, and NoAnswer when no worker takes the decision in time: then it may still be taken.
+        """
+        handle = self.client.get_workflow_handle(workflow_id, first_execution_run_id=first_run_id)
+        try:
+            decided: Decided = await handle.execute_update(
+                DECIDE_UPDATE, decision, result_type=Decided, rpc_timeout=DECISION_TIMEOUT
+            )
+        except WorkflowUpdateFailedError as error:
+            cause = error.cause
+            kind = cause.type if isinstance(cause, ApplicationError) else None
+            raise DecisionRefused(kind or "not_waiting", str(cause)) from error
+        except WorkflowUpdateRPCTimeoutOrCancelledError as error:
+            raise NoAnswer("no worker has taken the decision yet") from error
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                raise DecisionRefused("not_waiting", "the run has ended") from error
+            raise TemporalUnavailable(str(error)) from error
+        return decided.step
 
     async def finished_activities(self, workflow_id: str, run_id: str) -> frozenset[str]:
         """Ids of activities that have completed, as far as the end of the history tells.
@@ -238,7 +280,7 @@ class Runs:
         return answer.history.events
 
     async def _memo(self, given: RunInput) -> Memo:
-        fields = initial_memo(given.execution_id, len(given.plan.steps))
+        fields = memo_of(given)
         return Memo(fields={name: await self._encode(value) for name, value in fields.items()})
 
     async def _metadata(self, start: Start) -> UserMetadata:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from playbooks.actions import Catalogue
 from playbooks.check import Faults, declared_names
 from playbooks.definition import parse_head
-from playbooks.document import Document
+from playbooks.document import Document, pointer
 from playbooks.faults import DefinitionError, Fault
 from playbooks.load import Media, load, load_value
 from playbooks.parameters import secret_names, to_schema
@@ -36,6 +36,8 @@ class Compiled:
     parameters_schema: dict[str, Json]
     secret_parameters: list[str]
     plan: Plan
+    paths: dict[int, str]
+    """JSON Pointers of the steps in the definition, by their index in the plan."""
 
 
 def compile_playbook(text: bytes, media: Media, catalogue: Catalogue) -> Compiled:
@@ -66,7 +68,8 @@ def _compile(document: Document, catalogue: Catalogue) -> Compiled:
     for path, message in problems:
         faults.add(("parameters", *path), message)
     names = None if problems else declared_names(schema)
-    plan = Planner(value, head, faults, catalogue, names).plan()
+    planner = Planner(value, head, faults, catalogue, names)
+    plan = planner.plan()
     name = value.get("name")
     slug = slug_of(name) if isinstance(name, str) else ""
     if name and isinstance(name, str) and not slug:
@@ -86,6 +89,7 @@ def _compile(document: Document, catalogue: Catalogue) -> Compiled:
         parameters_schema=schema,
         secret_parameters=secret_names(schema),
         plan=plan,
+        paths={place.index: pointer(place.path) for place in planner.layout.places},
     )
 
 

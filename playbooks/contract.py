@@ -62,7 +62,6 @@ class FrameSnapshot(BaseModel):
     started_at: int | None = None
     records: dict[int, list[Json]] = {}
     values: dict[str, Json] = {}
-    ways: dict[int, int] = {}
     loops: dict[int, LoopSnapshot] = {}
 
 
@@ -164,6 +163,7 @@ class Settlement(BaseModel):
     steps: list[Json]
     io: dict[str, Json] = {}
     iterations: dict[str, list[Json]] = {}
+    vars: dict[str, Json] = {}
 
 
 class Decide(BaseModel):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple
 
-from playbooks.contract import MEMO_EXECUTION
+from playbooks.contract import MEMO_EXECUTION, RunInput
 from playbooks.record import ErrorInfo, Json, LoopFailure, RunRecord, StepRecord, Tally, Waiting
 from playbooks.states import State
 
@@ -101,9 +101,18 @@ def read_chunks(memo: Mapping[str, Json]) -> list[StepRecord]:
     return steps
 
 
-def initial_memo(execution_id: str, count: int) -> dict[str, Json]:
-    """The memo of a run of ``count`` steps that has not begun."""
-    return run_memo(execution_id, RunRecord([StepRecord() for _ in range(count)]))
+def memo_of(given: RunInput) -> dict[str, Json]:
+    """The memo of a run that is about to start."""
+    return run_memo(given.execution_id, RunRecord(first_steps(given)))
+
+
+def first_steps(given: RunInput) -> list[StepRecord]:
+    """The steps of a run that is about to start: pending, or kept from an earlier run."""
+    steps = [StepRecord() for _ in given.plan.steps]
+    if given.resume is not None:
+        for index, row in (*given.resume.root.records.items(), *given.resume.rows.items()):
+            steps[index] = decode_step(row)
+    return steps
 
 
 def run_memo(execution_id: str, record: RunRecord) -> dict[str, Json]:

@@ -8,7 +8,7 @@ gigabytes.  Patterns run on an engine of linear time, which knows no look-around
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import jsonschema_rs
 
@@ -33,7 +33,7 @@ MAX_PROBLEMS = 100
 _MAX_DEPTH = 150
 _PATTERN_SIZE = 256 * 1024
 
-_MAPS = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
+_MAPS = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas", "dependencies")
 _LISTS = ("allOf", "anyOf", "oneOf", "prefixItems")
 _SINGLES = (
     "additionalProperties",
@@ -48,6 +48,11 @@ _SINGLES = (
     "unevaluatedProperties",
     "contentSchema",
 )
+_UNEVALUATED = frozenset({"unevaluatedItems", "unevaluatedProperties"})
+_SAME_VALUE = frozenset(
+    {"allOf", "anyOf", "oneOf", "not", "if", "then", "else", "contains", "dependentSchemas", "dependencies"}
+)
+"""Keywords whose schemas are held against the value itself: what is left unevaluated is told by trying them again."""
 
 Problem = tuple[tuple[str | int, ...], str]
 """A path and what is wrong there."""
@@ -115,7 +120,7 @@ def schema_problems(schema: Json) -> list[Problem]:
     problems = [*_structure_problems(schema), *examiner.problems]
     if problems:
         return problems
-    if examiner.costs[id(schema)] > MAX_COST:
+    if examiner.costs[id(schema)].once > MAX_COST:
         return [((), "the schema is too large with its references written out")]
     try:
         validator(schema)
@@ -126,23 +131,30 @@ def schema_problems(schema: Json) -> list[Problem]:
 
 def schema_cost(schema: Json) -> int:
     """How many keywords a value is held against at most, with references written out."""
-    examiner = _Examiner(schema)
-    return examiner.visit(schema, (), ())
+    return _Examiner(schema).visit(schema, (), ()).once
 
 
 def _structure_problems(schema: Json) -> list[Problem]:
     dialect = schema.get("$schema", DIALECT)
     if not isinstance(dialect, str) or dialect.rstrip("#") != DIALECT:
         return [(("$schema",), f"the dialect of parameters is {DIALECT}")]
-    return [
+    problems = (
         (path, _NO_TYPE if error.kind.name == "anyOf" and path[-1:] == ("type",) else message)
         for error in errors_of(_META, schema)
         if not str(error.kind.name).startswith("format")
         for path, message in told(error)
-    ][:MAX_PROBLEMS]
+    )
+    return list(dict.fromkeys(problems))[:MAX_PROBLEMS]
 
 
 _META = validator({"$ref": DIALECT})
+
+
+class _Cost(NamedTuple):
+    """What it takes to hold a value against a schema ``once``, and to tell what it has left ``unevaluated``."""
+
+    once: int = 1
+    unevaluated: int = 0
 
 
 class _Examiner:
@@ -151,12 +163,12 @@ class _Examiner:
     def __init__(self, root: Json) -> None:
         self.root = root
         self.problems: list[Problem] = []
-        self.costs: dict[int, int] = {}
+        self.costs: dict[int, _Cost] = {}
         self.patterns = 0
 
-    def visit(self, schema: Json, path: tuple[str | int, ...], open_schemas: tuple[int, ...]) -> int:
+    def visit(self, schema: Json, path: tuple[str | int, ...], open_schemas: tuple[int, ...]) -> _Cost:
         if not isinstance(schema, dict):
-            return 1
+            return _Cost()
         key = id(schema)
         if key in open_schemas:
             return self.complain((*path, "$ref"), "a schema that refers to itself is not supported")
@@ -164,15 +176,21 @@ class _Examiner:
             return self.complain(path, "the schema is nested too deeply")
         if key not in self.costs:
             self.check(schema, path)
-            inside = (*open_schemas, key)
-            self.costs[key] = _own_cost(schema) + sum(
-                self.visit(child, (*path, *steps), inside) for steps, child in self.children(schema, path)
-            )
+            self.costs[key] = self.cost(schema, path, (*open_schemas, key))
         return self.costs[key]
 
-    def complain(self, path: Path, message: str) -> int:
+    def cost(self, schema: dict[str, Json], path: Path, inside: tuple[int, ...]) -> _Cost:
+        once, again = _own_cost(schema), 0
+        for steps, child in self.children(schema, path):
+            cost = self.visit(child, (*path, *steps), inside)
+            once += cost.once
+            if not steps or steps[0] in _SAME_VALUE or steps[0] in _UNEVALUATED:
+                again += cost.once + cost.unevaluated
+        return _Cost(once if _UNEVALUATED.isdisjoint(schema) else once + again, again)
+
+    def complain(self, path: Path, message: str) -> _Cost:
         self.problems.append((tuple(path), message))
-        return 1
+        return _Cost()
 
     def children(self, schema: dict[str, Json], path: Path) -> Iterator[tuple[tuple[str | int, ...], Json]]:
         for keyword in _MAPS:
@@ -190,6 +208,9 @@ class _Examiner:
     def resolve(self, reference: str, path: Path) -> Json:
         if reference != "#" and not reference.startswith("#/"):
             self.complain((*path, "$ref"), "only references within the schema are allowed, such as #/$defs/name")
+            return True
+        if "%" in reference:
+            self.complain((*path, "$ref"), "a reference is written without percent signs")
             return True
         target = self.root
         for part in reference.split("/")[1:]:

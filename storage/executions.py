@@ -33,6 +33,7 @@ __all__ = [
     "get",
     "get_io",
     "get_iterations",
+    "get_vars",
     "has_open",
     "insert",
     "list_executions",
@@ -62,6 +63,7 @@ class NewExecution:
     parent_id: str | None = None
     parent_step: str | None = None
     rerun_of: str | None = None
+    rerun_from: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,8 @@ class ExecutionSummary:
     """The execution that started this one as a sub-playbook, in its step ``parent_step``."""
     parent_step: str | None
     rerun_of: str | None
+    """The execution that this one repeats; with ``rerun_from`` "failed" it keeps what was completed there."""
+    rerun_from: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,12 +142,10 @@ _summary_columns = [_c[name] for name in _SUMMARY_FIELDS]
 
 _INSERT = insert_into(executions).returning(_c.number)
 _GET = select(*_columns).where(_c.id == bindparam("execution_id"))
-_GET_IO = select(execution_io.c.io).where(
-    execution_io.c.number == select(_c.number).where(_c.id == bindparam("execution_id")).scalar_subquery()
-)
-_GET_ITERATIONS = select(execution_io.c.iterations).where(
-    execution_io.c.number == select(_c.number).where(_c.id == bindparam("execution_id")).scalar_subquery()
-)
+_own_io = execution_io.c.number == select(_c.number).where(_c.id == bindparam("execution_id")).scalar_subquery()
+_GET_IO = select(execution_io.c.io).where(_own_io)
+_GET_ITERATIONS = select(execution_io.c.iterations).where(_own_io)
+_GET_VARS = select(execution_io.c.vars).where(_own_io)
 _GET_KEY = select(idempotency_keys.c.execution_id, idempotency_keys.c.body_hash).where(
     idempotency_keys.c.principal == bindparam("for_principal"), idempotency_keys.c.key == bindparam("for_key")
 )
@@ -206,6 +208,12 @@ def get_io(connection: Connection, execution_id: str) -> dict[str, Json]:
 def get_iterations(connection: Connection, execution_id: str) -> dict[str, Json]:
     """Each iteration of each loop, by the id of the loop, as the workflow settled them; empty until then."""
     found: dict[str, Json] | None = connection.execute(_GET_ITERATIONS, {"execution_id": execution_id}).scalar()
+    return found or {}
+
+
+def get_vars(connection: Connection, execution_id: str) -> dict[str, Json]:
+    """The variables of the run as the workflow settled them; empty until then."""
+    found: dict[str, Json] | None = connection.execute(_GET_VARS, {"execution_id": execution_id}).scalar()
     return found or {}
 
 

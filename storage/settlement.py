@@ -176,8 +176,13 @@ def settle(connection: Connection, settlement: Settlement, now_ms: int) -> Settl
         workflow_run_id=settlement.workflow_run_id,
     )
     number, standing = _end(connection, settlement.execution_id, ending)
-    if number is not None and (settlement.io or settlement.iterations):
-        values = {"number": number, "io": settlement.io, "iterations": settlement.iterations or None}
+    if number is not None and (settlement.io or settlement.iterations or settlement.vars):
+        values = {
+            "number": number,
+            "io": settlement.io,
+            "iterations": settlement.iterations or None,
+            "vars": settlement.vars or None,
+        }
         connection.execute(_INSERT_IO, values)
     return Settled(state=standing.value)
 

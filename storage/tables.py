@@ -138,7 +138,8 @@ executions = Table(
     Column("closed_at", BigInteger),  # the workflow has closed and the whole record is here
     Column("parent_id", Words),  # the execution that started it as a sub-playbook, and the step
     Column("parent_step", Words),
-    Column("rerun_of", Words),
+    Column("rerun_of", Words),  # the execution that it repeats, and from where: "failed", or NULL for the start
+    Column("rerun_from", Words),
     # Each index ends with what a list may filter by besides, so that counting never touches the rows.
     Index("ix_executions_playbook", "playbook_id", "number", "state", "dry_run"),
     Index("ix_executions_asset", "asset_id", "number", "state", "dry_run"),
@@ -159,6 +160,7 @@ execution_io = Table(
     Column("number", Serial, ForeignKey("executions.number"), primary_key=True, autoincrement=False),
     Column("io", PackedJson, nullable=False),
     Column("iterations", PackedJson),
+    Column("vars", PackedJson),
 )
 
 idempotency_keys = Table(

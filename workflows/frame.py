@@ -5,17 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from playbooks.plan import LOOPS, AnyStep, Next
+from playbooks.plan import LOOPS, AnyStep
 from playbooks.record import ErrorInfo, Json, StepRecord
 from playbooks.states import State
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a step ended.
-
-    ``way`` is where the step itself says to go on, ``goto`` the index that it means: a step, or the end of the list.
-    """
+    """How a step ended."""
 
     state: State
     output: Json = None
@@ -23,8 +20,6 @@ class Outcome:
     reason: str | None = None
     would: str | None = None
     effects: list[Json] | None = None
-    way: Next | None = None
-    goto: int | None = None
 
 
 @dataclass(slots=True)
@@ -55,7 +50,6 @@ class Frame:
     names: dict[str, Any]
     records: dict[int, StepRecord] = field(default_factory=dict)
     values: dict[str, Json] = field(default_factory=dict)
-    ways: dict[int, int] = field(default_factory=dict)
     loops: dict[int, Loop] = field(default_factory=dict)
     started_at: int | None = None
 
@@ -74,8 +68,6 @@ class Frame:
         """Makes ``outcome`` what expressions see of ``step``."""
         error = {"code": outcome.error.code, "message": outcome.error.message} if outcome.error else None
         self.put(step.id, {"status": outcome.state.value, "output": outcome.output, "error": error})
-        if outcome.goto is not None:
-            self.ways[step.index] = outcome.goto
 
     def put(self, step_id: str, value: Json) -> None:
         """Sets what expressions see of a step."""
@@ -87,8 +79,7 @@ class Frame:
         record = self.records.get(step.index)
         if record is None or not record.state.is_final:
             return None
-        output = self.values[step.id]["output"]
-        return Outcome(record.state, output, record.error, record.reason, goto=self.ways.get(step.index))
+        return Outcome(record.state, self.values[step.id]["output"], record.error, record.reason)
 
     def owns(self, steps: list[AnyStep], step: AnyStep) -> bool:
         """Whether ``step`` runs in frames of this depth, and not in those of a loop further in."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from temporalio import workflow
@@ -23,7 +23,7 @@ from workflows.clock import now_ms
 from workflows.expressions import EXPRESSION_ERROR, truth
 from workflows.frame import Frame, Outcome
 from workflows.publish import flush
-from workflows.route import onward, target
+from workflows.route import onward
 from workflows.scope import Scope, Stop
 from workflows.state import RunState
 
@@ -95,7 +95,7 @@ class Machine:
                 )
                 index = step.after
                 continue
-            outcome = frame.outcome(step) or await self._step(frame, span, step, scope)
+            outcome = frame.outcome(step) or await self._step(frame, step, scope)
             way = onward(state.plan, span, step, outcome)
             if not scope.stopping:
                 state.passed_over(frame, range(step.after, way.to), State.SKIPPED, way.reason)
@@ -144,7 +144,7 @@ class Machine:
             return True
         raise Parked
 
-    async def _step(self, frame: Frame, span: Span, step: AnyStep, scope: Scope) -> Outcome:
+    async def _step(self, frame: Frame, step: AnyStep, scope: Scope) -> Outcome:
         state = self.state
         resumed = frame.record(step.index).state is State.RUNNING
         if step.when is not None and not resumed:
@@ -164,23 +164,19 @@ class Machine:
         if type(step) in self._blocks:
             outcome = self._of_block(at, await self._blocks[type(step)](at))
         else:
-            outcome = await self._leaf(at, span)
-        if outcome.state is State.COMPLETED and outcome.goto is None:
-            outcome = _with_way(outcome, target(span, step, step.on_success))
+            outcome = await self._leaf(at)
         self._leave_inside(at, outcome)
         state.finished(frame, step, outcome, now_ms())
         return outcome
 
-    async def _leaf(self, at: At, span: Span) -> Outcome:
+    async def _leaf(self, at: At) -> Outcome:
         """Runs a step in a task of its own; how it ended, in the light of a stop that may have reached it."""
         task = asyncio.create_task(self._leaves[type(at.step)](at))
         await at.scope.run(task)
         if not task.cancelled() and (error := task.exception()) is None:
-            outcome = task.result()
+            outcome: Outcome = task.result()
             if at.scope.told is Stop.CANCEL:
                 return _cancelled(outcome.output, "the action finished although it was told to stop")
-            if outcome.way is not None:
-                outcome = _with_way(outcome, target(span, at.step, outcome.way))
             return outcome
         if task.cancelled() or is_cancelled_exception(task.exception() or Exception()):
             return _stopped(at.scope)
@@ -212,7 +208,3 @@ def _stopped(scope: Scope) -> Outcome:
 
 def _cancelled(output: Any, reason: str | None) -> Outcome:
     return Outcome(State.CANCELLED, output=output, reason=reason)
-
-
-def _with_way(outcome: Outcome, goto: int) -> Outcome:
-    return replace(outcome, goto=goto)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from playbooks.plan import AnyStep, ApprovalStep, Next, Plan, Span
+from playbooks.plan import AnyStep, ApprovalStep, ConditionStep, Next, Plan, Span
 from playbooks.record import ErrorInfo
 from playbooks.states import State
 from workflows.frame import Outcome
@@ -26,24 +26,22 @@ def onward(plan: Plan, span: Span, step: AnyStep, outcome: Outcome) -> Onward:
     """Where the steps of ``span`` go on after ``step`` ended with ``outcome`` (FORMAT.md, *Rules: Failure*)."""
     if outcome.state is State.FAILED:
         return _after_failure(plan, span, step, outcome)
-    if outcome.goto is not None and outcome.goto != step.after:
-        return _jump(plan, span, step, outcome.goto)
-    return Onward(step.after)
-
-
-def target(span: Span, step: AnyStep, way: Next) -> int:
-    """The index that ``way`` names."""
-    if way.kind == "end":
-        return span.stop
-    if way.kind == "jump" and way.to is not None:
-        return way.to
-    return step.after
-
-
-def _jump(plan: Plan, span: Span, step: AnyStep, to: int) -> Onward:
+    if outcome.state is not State.COMPLETED:
+        return Onward(step.after)
+    way = _way(step, outcome)
+    to = span.stop if way.kind == "end" else way.to if way.kind == "jump" and way.to is not None else step.after
+    if to == step.after:
+        return Onward(to, jumped=way.kind == "jump")
     if to == span.stop:
         return Onward(to, reason=f"{step.id} ended the {'run' if step.parent is None else 'steps around it'}")
     return Onward(to, jumped=True, reason=f"{step.id} went on to {plan.steps[to].id}")
+
+
+def _way(step: AnyStep, outcome: Outcome) -> Next:
+    """The way that a completed step names."""
+    if isinstance(step, ConditionStep):
+        return step.on_true if outcome.output["result"] else step.on_false
+    return step.on_success
 
 
 def _after_failure(plan: Plan, span: Span, step: AnyStep, outcome: Outcome) -> Onward:

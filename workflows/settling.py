@@ -91,6 +91,7 @@ def _settlement(state: RunState) -> Settlement:
         steps=[encode_step(step) for step in record.steps],
         io=io_of(state),
         iterations=iterations_of(state),
+        vars=state.vars,
     )
 
 

@@ -56,7 +56,6 @@ def _frame(frame: Frame, item: Json = None) -> FrameSnapshot:
         started_at=frame.started_at,
         records={index: encode_step(record) for index, record in frame.records.items() if _tells(record.state)},
         values=frame.values,
-        ways=frame.ways,
         # A loop that has ended is told by its step's record and value.
         loops={index: _loop(loop) for index, loop in frame.loops.items() if not frame.records[index].state.is_final},
     )
@@ -79,7 +78,6 @@ def _loop(loop: Loop) -> LoopSnapshot:
 
 def _refill(frame: Frame, snapshot: FrameSnapshot) -> None:
     frame.started_at = snapshot.started_at
-    frame.ways.update(snapshot.ways)
     for index, row in snapshot.records.items():
         frame.records[index] = decode_step(row)
     for step_id, value in snapshot.values.items():

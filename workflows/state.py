@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from playbooks.contract import RunInput
@@ -107,14 +107,21 @@ class RunState:
                 self.changed.add(index)
                 row.state, row.reason = state, reason
 
-    def loop_began(self, frame: Frame, step: AnyStep, items: list[Json] | None) -> Loop:
-        """A loop goes through ``items``, or none that are known beforehand."""
+    def loop_began(
+        self, frame: Frame, step: AnyStep, items: list[Json] | None, kept: Mapping[int, Json] | None = None
+    ) -> Loop:
+        """A loop goes through ``items``, or none that are known beforehand.
+
+        ``kept`` are results of an earlier run, by iteration; these are not run again.
+        """
         total = None if items is None else len(items)
+        results = {number: result for number, result in (kept or {}).items() if number < (total or 0)}
         for record in self._records(frame, step):
             record.iterations = record.iterations or Tally()
+            record.iterations.completed += len(results)
             if total is not None:
                 record.iterations.total = (record.iterations.total or 0) + total
-        loop = frame.loops[step.index] = Loop(items)
+        loop = frame.loops[step.index] = Loop(items, results=results)
         return loop
 
     def iteration_began(self, frame: Frame, step: AnyStep, number: int, item: Json, now: int) -> Frame:

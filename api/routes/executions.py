@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import Response, StreamingResponse
@@ -22,14 +22,16 @@ from api.execution_models import (
     ExecutionId,
     ExecutionSummaryAnswer,
     PlaybookId,
+    RerunBody,
     RunBody,
 )
 from api.executions import Executions, Filter, Listed
 from api.models import Listing
 from api.openapi import BODY_ERRORS, answers, request_body
 from api.query import Page, PerPage
+from api.rerunning import FROM_FAILED
 from api.services import ServicesDep
-from api.starting import RunRequest
+from api.starting import RerunRequest, RunRequest
 from api.truth import Cancel, Truth
 from playbooks.record import Json
 from playbooks.states import State
@@ -51,8 +53,12 @@ IdempotencyKey = Annotated[
     ),
 ]
 Include = Annotated[
-    Literal["io"] | None,
-    Query(description="`io` adds to each step what it was given and what it answered, secrets masked."),
+    str | None,
+    Query(
+        pattern=r"^(io|iterations)(,(io|iterations))?$",
+        description="`io` adds to each step what it was given and what it answered, secrets masked; `iterations` adds "
+        "to each loop the record of each iteration; both with a comma between them.",
+    ),
 ]
 
 
@@ -88,7 +94,9 @@ async def run_playbook(
     )
     entry = services.journal.entry(request, "execution.run", "execution", None, outcome="requested")
     truth = await services.executions.starter.start(playbook_id, asked, entry)
-    return _answer(services.executions, truth, status=202, headers={"Location": f"{EXECUTIONS}/{truth.row.id}"})
+    return execution_answer(
+        services.executions, truth, status=202, headers={"Location": f"{EXECUTIONS}/{truth.row.id}"}
+    )
 
 
 @router.get(
@@ -151,8 +159,42 @@ async def read_execution(services: ServicesDep, execution_id: ExecutionId, inclu
 
     It can be read with every worker down, and after Temporal has dropped its history. A final state never changes.
     """
-    truth = await services.executions.read(execution_id)
-    return _answer(services.executions, truth, io=await _io(services.executions, truth) if include else None)
+    service, truth = services.executions, await services.executions.read(execution_id)
+    wanted = (include or "").split(",")
+    io = await _io(service, truth) if "io" in wanted else None
+    iterations = await _iterations(service, truth) if "iterations" in wanted else None
+    return execution_answer(service, truth, io=io, iterations=iterations)
+
+
+@router.post(
+    EXECUTIONS + "/{execution_id}/rerun",
+    name="execution.rerun",
+    status_code=202,
+    response_model=ExecutionAnswer,
+    responses=answers(404, 409, 422, *BODY_ERRORS),
+    openapi_extra=request_body(RerunBody, required=False),
+    dependencies=[guard("playbook:execute")],
+)
+async def rerun_execution(
+    request: Request,
+    services: ServicesDep,
+    principal: CurrentPrincipal,
+    execution_id: ExecutionId,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """Run an execution that has ended again, with the same input and the same revision of its playbook.
+
+    With `{"from": "failed"}` the results of completed steps are kept and marked as `kept`: they are not run again. 409
+    while the execution has not ended, and while the playbook runs on the asset.
+    """
+    body = await read_optional_json(request, RerunBody)
+    origin = FROM_FAILED if body and body.from_ == FROM_FAILED else None
+    asked = RerunRequest(execution_id, origin, idempotency_key, principal.id)
+    row = await services.executions.row(execution_id)
+    entry = services.journal.entry(request, "execution.rerun", "execution", None, outcome="requested")
+    truth = await services.executions.starter.rerun(row, asked, entry)
+    location = f"{EXECUTIONS}/{truth.row.id}"
+    return execution_answer(services.executions, truth, status=202, headers={"Location": location})
 
 
 @router.post(
@@ -177,7 +219,7 @@ async def cancel_execution(
     truth = await services.executions.canceller.cancel(row, Cancel(principal.name, reason))
     entry = services.journal.entry(request, "execution.cancel", "execution", execution_id, {"reason": reason})
     await services.database.write(audit.append, entry)
-    return _answer(services.executions, truth)
+    return execution_answer(services.executions, truth)
 
 
 @router.get(
@@ -248,6 +290,11 @@ async def _io(service: Executions, truth: Truth) -> dict[str, Json]:
     return {"": None} if found is None else found
 
 
+async def _iterations(service: Executions, truth: Truth) -> dict[str, Json]:
+    found = await service.iterations(truth)
+    return {"": None} if found is None else found
+
+
 async def _page(service: Executions, wanted: Filter, page: int, per_page: int) -> Response:
     found, total = await service.page(wanted, page, per_page)
     data = [_summary(entry) for entry in found]
@@ -258,17 +305,21 @@ def _summary(entry: Listed) -> dict[str, Json]:
     return summary_json(entry.row, entry.state, entry.started_at, entry.finished_at)
 
 
-def _answer(
+def execution_answer(
     service: Executions,
     truth: Truth,
     *,
     io: dict[str, Json] | None = None,
+    iterations: dict[str, Json] | None = None,
     status: int = 200,
     headers: dict[str, str] | None = None,
 ) -> Response:
-    answer = execution_json(truth, service.ui_url, io)
+    """An execution as an answer."""
+    answer = execution_json(truth, service.ui_url, io, iterations)
     if io is not None:
         answer["io_available"] = "" not in io
+    if iterations is not None:
+        answer["iterations_available"] = "" not in iterations
     return _json(answer, status, headers)
 
 

@@ -153,7 +153,7 @@ async def replace_playbook(
     request: Request, services: ServicesDep, principal: CurrentPrincipal, playbook_id: PlaybookId
 ) -> Response:
     """Store a new revision; runs that are under way keep theirs."""
-    source = await compile_body(request)
+    source = await compile_body(request, await services.database.read(playbooks.get, playbook_id))
     row, _ = await _read(services, playbook_id)
     if source.compiled.id not in (None, row.id):
         raise BadRequest("The id of a playbook cannot change.", [Detail("/id", f"must be {row.id}, or absent")])

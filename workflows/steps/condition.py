@@ -18,4 +18,4 @@ async def run_condition(at: At) -> Outcome:
         holds = truth(step.expression, at.names)
     except EvaluationError as error:
         return Outcome(State.FAILED, error=ErrorInfo(EXPRESSION_ERROR, str(error)))
-    return Outcome(State.COMPLETED, output={"result": holds}, way=step.on_true if holds else step.on_false)
+    return Outcome(State.COMPLETED, output={"result": holds})

@@ -20,11 +20,11 @@ async def run_foreach(at: At) -> Outcome:
     """Runs the iterations; one that fails stops the loop, or is kept as data while the others go on."""
     step: ForeachStep = at.step
     loop = at.frame.loops.get(step.index)
-    if loop is None:
+    if loop is None or loop.items is None:
         items = _items(at)
         if isinstance(items, ErrorInfo):
             return Outcome(State.FAILED, error=items)
-        loop = at.state.loop_began(at.frame, step, items)
+        loop = at.state.loop_began(at.frame, step, items, kept=loop.results if loop else {})
     await _run_all(at, loop)
     return _outcome(step, loop)
 
@@ -43,6 +43,8 @@ async def _run_all(at: At, loop: Loop) -> None:
                 number = opened.pop(0)
             else:
                 number, loop.next = loop.next, loop.next + 1
+                if number in loop.results:
+                    continue
             error = await run_iteration(at, loop, number, inside, step.output)
             if error is not None and not lets_finish(step):
                 inside.stop(Stop.FAILURE, f"iteration {number} of {step.id}: {error.message}")

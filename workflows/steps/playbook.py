@@ -35,7 +35,7 @@ from playbooks.contract import (
 )
 from playbooks.evaluation import EvaluationError
 from playbooks.plan import PlaybookStep
-from playbooks.progress import initial_memo
+from playbooks.progress import memo_of
 from playbooks.record import ErrorInfo, Json, Waiting
 from playbooks.states import State
 from playbooks.templates import render
@@ -98,7 +98,7 @@ async def _attempt(at: At, pinned: PinnedPlaybook, parameters: dict[str, Json]) 
             cancellation_type=ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
             parent_close_policy=ParentClosePolicy.REQUEST_CANCEL,
             task_timeout=TASK_TIMEOUT,
-            memo=initial_memo(execution_id, len(pinned.plan.steps)),
+            memo=memo_of(given),
             search_attributes=_attributes(given),
             static_summary=f"{pinned.name} on {given.asset.get('name', given.asset['id'])}",
             static_details=f"Sub-playbook of `{at.state.given.execution_id}`, step `{at.label}`",

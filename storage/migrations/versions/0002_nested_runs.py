@@ -19,15 +19,17 @@ depends_on = None
 
 def upgrade() -> None:
     """Adds the columns."""
-    for name in ("parent_id", "parent_step", "rerun_of"):
+    for name in ("parent_id", "parent_step", "rerun_of", "rerun_from"):
         op.add_column("executions", sa.Column(name, Words))
-    op.add_column("execution_io", sa.Column("iterations", PackedJson))
+    for name in ("iterations", "vars"):
+        op.add_column("execution_io", sa.Column(name, PackedJson))
 
 
 def downgrade() -> None:
     """Takes the columns away, and with them what they say."""
     with op.batch_alter_table("execution_io") as table:
-        table.drop_column("iterations")
+        for name in ("vars", "iterations"):
+            table.drop_column(name)
     with op.batch_alter_table("executions") as table:
-        for name in ("rerun_of", "parent_step", "parent_id"):
+        for name in ("rerun_from", "rerun_of", "parent_step", "parent_id"):
             table.drop_column(name)

@@ -1,0 +1,60 @@
+"""Decisions on steps that wait for approval: they go to the run itself, which alone knows whether it waits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from api.errors import NotApprover, NotFound, NotWaiting, Unavailable
+from api.tokens import Principal
+from api.truth import Reader, Truth
+from engine.errors import DecisionRefused, NoAnswer
+from engine.runs import Runs
+from playbooks.contract import Decide
+from storage.executions import ExecutionRow
+from workflows.approvals import FORBIDDEN
+
+
+@dataclass(frozen=True, slots=True)
+class Decider:
+    """Brings decisions to runs."""
+
+    runs: Runs
+    reader: Reader
+
+    async def decide(
+        self, row: ExecutionRow, step: str, *, approve: bool, comment: str | None, by: Principal, address: str | None
+    ) -> Truth:
+        """Approves or rejects the step, and returns the run as it stands then.
+
+        ``step`` is the id of a step, or for one inside of a loop ``<id>.<iteration>``.  Raises NotFound for a step
+        that the playbook does not have, NotWaiting for one that waits for nothing, NotApprover for somebody who may not
+        decide, Unavailable when no worker takes the decision.
+        """
+        truth = await self.reader.read(row)
+        if step.split(".")[0] not in truth.revision.step_ids:
+            raise NotFound(f"There is no step {step!r} in this execution.")
+        if truth.is_final or truth.first_run_id is None:
+            raise NotWaiting(f"The execution is {truth.record.state.value}.", execution_id=row.id)
+        decision = Decide(
+            approve=approve,
+            step=step,
+            comment=comment,
+            by=by.name,
+            by_id=by.id,
+            permissions=sorted(by.permissions),
+            address=address,
+        )
+        try:
+            await self.runs.decide(row.workflow_id, truth.first_run_id, decision)
+        except DecisionRefused as refusal:
+            if refusal.kind == FORBIDDEN:
+                raise NotApprover(_sentence(refusal)) from refusal
+            raise NotWaiting(_sentence(refusal), execution_id=row.id) from refusal
+        except NoAnswer as error:
+            raise Unavailable("worker", f"{error}; it may still be taken: ask again") from error
+        return await self.reader.reread(row)
+
+
+def _sentence(refusal: DecisionRefused) -> str:
+    text = str(refusal)
+    return f"{text[:1].upper()}{text[1:]}."

@@ -1,0 +1,183 @@
+"""Reruns: the same input and revision again, whole or from what had failed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from tests.integration.engine.test_blocks import by_id, echo, sleeps, statuses
+from tests.stack import Stack, running_stack, stack_settings
+
+EXECUTIONS = "/api/playbooks/executions"
+
+
+@pytest_asyncio.fixture
+async def stack(tmp_path: Path) -> AsyncIterator[Stack]:
+    """A Stanchion with a worker."""
+    async with running_stack(stack_settings(tmp_path)) as running:
+        yield running
+
+
+async def rerun(stack: Stack, execution: str, headers: dict[str, str] | None = None, **body: Any) -> Any:
+    """The raw answer to a rerun."""
+    return await stack.http.post(f"{EXECUTIONS}/{execution}/rerun", json=body or None, headers=headers)
+
+
+def script(step_id: str, text: str, **fields: Any) -> dict[str, Any]:
+    """A step whose outcome depends on the approval before it."""
+    return {"id": step_id, "action_ref": "core.fail", "parameters": {"message": text}, **fields}
+
+
+FLAKY: list[dict[str, Any]] = [
+    {"id": "set", "type": "set", "vars": {"n": 7}},
+    {"id": "choose", "type": "condition", "expression": "vars.n == 7", "on_true": "work", "on_false": "other"},
+    echo("other"),
+    echo("work", at="{{ execution.id }}"),
+    {"id": "ask", "type": "approval"},
+    echo("last", n="{{ vars.n }}", work="{{ steps.work.output.at }}"),
+]
+"""Fails when the approval is rejected, and completes when it is granted."""
+
+
+async def rejected(stack: Stack, steps: list[dict[str, Any]] = FLAKY, index: int = 4, **definition: Any) -> str:
+    """An execution of ``steps`` that has failed, since its approval was rejected."""
+    execution = await stack.start(steps, **definition)
+    await decide(stack, execution, "reject", index)
+    assert (await stack.finish(execution))["status"] == "failed"
+    return execution
+
+
+async def decide(stack: Stack, execution: str, word: str, index: int = 4) -> None:
+    """Approves or rejects the step ``ask``, as soon as it waits."""
+    await stack.until_step(execution, index, "running")
+    async with asyncio.timeout(20):
+        while (await stack.http.post(f"{EXECUTIONS}/{execution}/steps/ask/{word}")).status_code != 200:
+            await asyncio.sleep(0.02)
+
+
+async def test_from_failed_keeps_what_was_done(stack: Stack) -> None:
+    """Completed steps keep results and times, are marked, and their variables and ways hold."""
+    first = await rejected(stack)
+    before = await stack.status(first)
+    answer = await rerun(stack, first, **{"from": "failed"})
+    assert answer.status_code == 202, answer.text
+    fresh = answer.json()
+    assert answer.headers["location"] == f"{EXECUTIONS}/{fresh['execution_id']}"
+    assert (fresh["status"], fresh["rerun_of"], fresh["steps"][3]["status"]) == ("pending", first, "completed")
+    second = fresh["execution_id"]
+    await decide(stack, second, "approve")
+    done = await stack.finish(second)
+    found = by_id(done)
+    assert statuses(done) == {
+        "set": "completed",
+        "choose": "completed",
+        "other": "skipped",
+        "work": "completed",
+        "ask": "completed",
+        "last": "completed",
+    }
+    assert found["last"]["output"] == {"n": 7, "work": first}
+    assert [step["action_id"] for step in done["steps"] if step.get("kept")] == ["set", "choose", "work"]
+    assert found["work"]["started_at"] == before["steps"][3]["started_at"]
+    assert (done["parameters"], done["revision"]) == (before["parameters"], before["revision"])
+
+
+async def test_whole(stack: Stack) -> None:
+    """Without `from` every step runs again, under the revision of the first run."""
+    first = await rejected(stack)
+    playbook = (await stack.status(first))["playbook_id"]
+    changed = {"name": (await stack.http.get(f"/api/playbooks/{playbook}")).json()["name"], "steps": [echo("new")]}
+    assert (await stack.http.put(f"/api/playbooks/{playbook}", json=changed)).status_code == 200
+    second = (await rerun(stack, first)).json()["execution_id"]
+    await decide(stack, second, "approve")
+    done = await stack.finish(second)
+    assert by_id(done)["last"]["output"] == {"n": 7, "work": second}
+    assert (done["revision"], [step for step in done["steps"] if step.get("kept")]) == (1, [])
+
+
+async def test_iterations_that_completed_are_kept(stack: Stack) -> None:
+    """A loop is entered again, and only what had failed in it is run."""
+    each: dict[str, Any] = {
+        "id": "each",
+        "type": "foreach",
+        "items": [0, 1, 2, 3],
+        "concurrency": 4,
+        "steps": [
+            echo("who", by="{{ execution.id }}"),
+            {"id": "ask", "type": "approval", "when": "item == 2", "timeout": "500ms"},
+            echo("out", by="{{ steps.who.output.by }}"),
+        ],
+    }
+    execution = await stack.start([{**each, "on_failure": "continue"}, script("bad", "no")])
+    first = await stack.finish(execution)
+    assert by_id(first)["each"]["iterations"]["completed"] == 3
+    second = await stack.finish((await rerun(stack, execution, **{"from": "failed"})).json()["execution_id"])
+    results = by_id(second)["each"]["output"]["results"]
+    assert [result and result["by"] for result in results] == [execution, execution, None, execution]
+    assert by_id(second)["who"]["runs"]["completed"] == 1
+    assert by_id(second)["each"]["iterations"]["total"] == 4
+
+
+async def test_a_completed_block_is_kept_whole(stack: Stack) -> None:
+    """With everything inside of it."""
+    loop = {"id": "each", "type": "foreach", "items": [1, 2], "steps": [echo("leaf", by="{{ execution.id }}")]}
+    both = {"id": "both", "type": "parallel", "branches": [[loop], [echo("side", by="{{ execution.id }}")]]}
+    first = await rejected(stack, [both, {"id": "ask", "type": "approval"}], 4)
+    second = (await rerun(stack, first, **{"from": "failed"})).json()["execution_id"]
+    await decide(stack, second, "approve", 4)
+    done = await stack.finish(second)
+    assert by_id(done)["side"]["output"] == {"by": first}
+    assert by_id(done)["leaf"]["runs"]["completed"] == 2
+    assert [step["action_id"] for step in done["steps"] if step.get("kept")] == ["both", "each", "leaf", "side"]
+
+
+async def test_a_cancelled_run_goes_on_where_it_was(stack: Stack) -> None:
+    """What the cancel had stopped runs; what was done is kept."""
+    first = await stack.start([echo("a", by="{{ execution.id }}"), sleeps("slow", 0.5), echo("z")])
+    await stack.until_step(first, 1, "running")
+    await stack.cancel(first)
+    async with asyncio.timeout(20):
+        while (answer := await rerun(stack, first, **{"from": "failed"})).status_code == 409:
+            await asyncio.sleep(0.05)
+    done = await stack.finish(answer.json()["execution_id"])
+    assert (done["status"], by_id(done)["a"]["output"]) == ("completed", {"by": first})
+
+
+async def test_of_a_run_that_has_not_ended(stack: Stack) -> None:
+    """409 names it."""
+    execution = await stack.start([sleeps("slow", 60)])
+    answer = await rerun(stack, execution)
+    assert (answer.status_code, answer.json()["error"]["execution_id"]) == (409, execution)
+    await stack.cancel(execution)
+
+
+async def test_the_conflict_rule_holds(stack: Stack) -> None:
+    """Of many reruns at once one starts."""
+    first = await rejected(stack)
+    answers = await asyncio.gather(*[rerun(stack, first) for _ in range(10)])
+    assert sorted(answer.status_code for answer in answers) == [202] + [409] * 9
+    started = next(answer for answer in answers if answer.status_code == 202).json()["execution_id"]
+    await stack.cancel(started)
+
+
+async def test_one_key_one_rerun(stack: Stack) -> None:
+    """The same `Idempotency-Key` returns the same execution; with another body it is refused."""
+    first = await rejected(stack)
+    key = {"Idempotency-Key": "again"}
+    one, two = await rerun(stack, first, key), await rerun(stack, first, key)
+    assert (one.status_code, two.status_code) == (202, 202)
+    assert one.json()["execution_id"] == two.json()["execution_id"]
+    other = await rerun(stack, first, key, **{"from": "failed"})
+    assert (other.status_code, other.json()["error"]["code"]) == (422, "idempotency_mismatch")
+    await stack.cancel(one.json()["execution_id"])
+
+
+@pytest.mark.parametrize(("execution", "body", "status"), [("exec-none", {}, 404), ("exec-none", {"from": "x"}, 400)])
+async def test_refused(stack: Stack, execution: str, body: dict[str, Any], status: int) -> None:
+    """An unknown execution is 404, an unknown origin 400."""
+    assert (await rerun(stack, execution, **body)).status_code == status

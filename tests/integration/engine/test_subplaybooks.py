@@ -1,0 +1,208 @@
+"""Sub-playbooks: runs of their own, pinned with their parent, under the same rules."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from tests.integration.engine.test_blocks import by_id, echo, fails, sleeps, statuses
+from tests.stack import Stack, running_stack, stack_settings
+
+EXECUTIONS = "/api/playbooks/executions"
+
+
+@pytest_asyncio.fixture
+async def stack(tmp_path: Path) -> AsyncIterator[Stack]:
+    """A Stanchion with a worker."""
+    async with running_stack(stack_settings(tmp_path)) as running:
+        yield running
+
+
+def calls(playbook: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    """A step that runs ``playbook``."""
+    return {"id": "sub", "type": "playbook", "playbook": playbook["slug"], **fields}
+
+
+async def child_of(stack: Stack, execution: str) -> dict[str, Any]:
+    """The execution that the step ``sub`` has started, once it has."""
+    async with asyncio.timeout(20):
+        while not (child := by_id(await stack.status(execution))["sub"].get("execution_id")):
+            await asyncio.sleep(0.02)
+    return await stack.status(child)
+
+
+async def test_it_runs_as_a_run_of_its_own(stack: Stack) -> None:
+    """It has an execution id, linked both ways, its parameters, and its outputs come back."""
+    schema = {"type": "object", "required": ["n"], "properties": {"n": {"type": "integer"}, "m": {"default": 5}}}
+    child = await stack.playbook(
+        [echo("double", n="{{ parameters.n * 2 + parameters.m }}")],
+        parameters=schema,
+        outputs={"n": "{{ steps.double.output.n }}"},
+    )
+    parent = await stack.start([echo("a", n=3), calls(child, parameters={"n": "{{ steps.a.output.n }}"}), echo("z")])
+    done = await stack.finish(parent)
+    step = by_id(done)["sub"]
+    assert step["output"] == {"execution_id": step["execution_id"], "state": "completed", "outputs": {"n": 11}}
+    inner = await stack.status(step["execution_id"])
+    assert (inner["status"], inner["source"], inner["parameters"]) == ("completed", "playbook", {"n": 3, "m": 5})
+    assert inner["parent"] == {"execution_id": parent, "action_id": "sub"}
+    assert (inner["target_asset_id"], done["parent"]) == (done["target_asset_id"], None)
+
+
+async def test_its_failure_comes_up(stack: Stack) -> None:
+    """With its code, and the step handles it like every failure."""
+    child = await stack.playbook([fails("inner")])
+    done = await stack.finish(await stack.start([calls(child, on_failure="continue"), echo("z")]))
+    step = by_id(done)["sub"]
+    assert (step["status"], step["error"]["code"]) == ("failed", "failed")
+    assert step["error"]["message"] == f"{child['slug']} failed: step inner failed: inner broke"
+    assert (done["status"], step["output"]["state"]) == ("completed", "failed")
+
+
+async def test_bad_parameters_start_nothing(stack: Stack) -> None:
+    """They are held to the schema of the sub-playbook."""
+    schema = {"type": "object", "properties": {"n": {"type": "integer"}}}
+    child = await stack.playbook([echo("inner")], parameters=schema)
+    done = await stack.finish(await stack.start([calls(child, parameters={"n": "{{ asset.name }}"})]))
+    assert (done["error"]["code"], "/n" in done["error"]["message"]) == ("validation_error", True)
+    listed = (await stack.http.get(EXECUTIONS, params={"playbook_id": child["id"]})).json()
+    assert listed["meta"]["total"] == 0
+
+
+async def test_a_cancel_goes_down(stack: Stack) -> None:
+    """The sub-playbook's own run reads `cancelled` too."""
+    child = await stack.playbook([sleeps("inner", 60)])
+    parent = await stack.start([calls(child)])
+    inner = await child_of(stack, parent)
+    await stack.until_step(inner["execution_id"], 0, "running")
+    assert (await stack.cancel(parent)).json()["status"] == "cancelled"
+    assert (await stack.finish(inner["execution_id"]))["status"] == "cancelled"
+    assert statuses(await stack.finish(parent)) == {"sub": "cancelled"}
+
+
+async def test_its_own_cancel_comes_up_as_a_failure(stack: Stack) -> None:
+    """The parent was not cancelled: its step fails, and says why."""
+    child = await stack.playbook([sleeps("inner", 60)])
+    parent = await stack.start([calls(child, on_failure="continue"), echo("z")])
+    inner = await child_of(stack, parent)
+    await stack.until_step(inner["execution_id"], 0, "running")
+    await stack.cancel(inner["execution_id"])
+    done = await stack.finish(parent)
+    assert (done["status"], by_id(done)["sub"]["error"]["code"]) == ("completed", "cancelled")
+
+
+@pytest.mark.parametrize("on_conflict", ["fail", "wait"])
+async def test_the_conflict_rule_holds(stack: Stack, on_conflict: str) -> None:
+    """While the sub-playbook runs on the asset by itself the step fails, or waits until it is free."""
+    child = await stack.playbook([{"id": "ask", "type": "approval"}])
+    parent = await stack.playbook([calls(child, on_conflict=on_conflict)])
+    asset = await stack.asset()
+    first = (await stack.post_run(child["id"], asset["id"])).json()["execution_id"]
+    await stack.until_step(first, 0, "running")
+    second = (await stack.post_run(parent["id"], asset["id"])).json()["execution_id"]
+    if on_conflict == "fail":
+        done = await stack.finish(second)
+        assert (done["status"], done["error"]["code"]) == ("failed", "conflict")
+        await stack.cancel(first)
+        return
+    async with asyncio.timeout(20):
+        while not (await stack.status(second))["steps"][0]["waiting_for"]:
+            await asyncio.sleep(0.05)
+    assert (await stack.http.post(f"{EXECUTIONS}/{first}/steps/ask/approve")).status_code == 200
+    inner = await child_of(stack, second)
+    async with asyncio.timeout(20):
+        while (await stack.http.post(f"{EXECUTIONS}/{inner['execution_id']}/steps/ask/approve")).status_code != 200:
+            await asyncio.sleep(0.05)
+    assert (await stack.finish(second))["status"] == "completed"
+    total = (await stack.http.get(EXECUTIONS, params={"playbook_id": child["id"]})).json()["meta"]["total"]
+    assert total == 2
+
+
+async def test_it_is_pinned_when_the_parent_starts(stack: Stack) -> None:
+    """A revision that is stored while the parent runs is for later runs."""
+    child = await stack.playbook([echo("inner", v=1)], outputs={"v": "{{ steps.inner.output.v }}"})
+    parent = await stack.start([{"id": "ask", "type": "approval"}, calls(child)])
+    await stack.until_step(parent, 0, "running")
+    changed = {"name": child["name"], "steps": [echo("inner", v=2)], "outputs": {"v": "{{ steps.inner.output.v }}"}}
+    assert (await stack.http.put(f"/api/playbooks/{child['id']}", json=changed)).status_code == 200
+    await stack.http.post(f"{EXECUTIONS}/{parent}/steps/ask/approve")
+    done = await stack.finish(parent)
+    assert by_id(done)["sub"]["output"]["outputs"] == {"v": 1}
+
+
+async def test_three_levels_deep_in_a_loop(stack: Stack) -> None:
+    """A sub-playbook of a sub-playbook, once for each item, one after another."""
+    leaf = await stack.playbook([echo("x", n="{{ parameters.n }}")], outputs={"n": "{{ steps.x.output.n }}"})
+    middle = await stack.playbook(
+        [calls(leaf, parameters={"n": "{{ parameters.n + 1 }}"})],
+        outputs={"n": "{{ steps.sub.output.outputs.n }}"},
+    )
+    each = {
+        "id": "each",
+        "type": "foreach",
+        "items": [1, 2],
+        "output": "{{ steps.sub.output.outputs.n }}",
+        "steps": [calls(middle, parameters={"n": "{{ item }}"})],
+    }
+    done = await stack.finish(await stack.start([each]))
+    assert by_id(done)["each"]["output"]["results"] == [2, 3]
+
+
+async def test_a_rehearsal_rehearses_it(stack: Stack) -> None:
+    """Nothing is touched in the sub-playbook either."""
+    child = await stack.playbook([sleeps("inner", 3600)])
+    parent = await stack.start([calls(child)], run={"dry_run": True})
+    done = await stack.finish(parent)
+    inner = await stack.status(by_id(done)["sub"]["execution_id"])
+    assert (done["status"], inner["status"], inner["dry_run"]) == ("completed", "completed", True)
+
+
+async def test_circles_are_refused_when_stored(stack: Stack) -> None:
+    """A playbook that runs itself, by itself or by way of another, names the step; so does one that is not there."""
+    name = f"Circle {uuid.uuid4()}"
+    slug = name.lower().replace(" ", "-")
+    own = await stack.http.post(
+        "/api/playbooks", json={"name": name, "steps": [{"type": "playbook", "playbook": slug}]}
+    )
+    assert own.json()["error"]["details"] == [{"path": "/steps/0/playbook", "message": "a playbook cannot run itself"}]
+    first = await stack.playbook([echo("a")])
+    second = await stack.playbook([calls(first)])
+    back = {"name": first["name"], "steps": [{"type": "parallel", "branches": [[calls(second)]]}]}
+    circle = await stack.http.put(f"/api/playbooks/{first['id']}", json=back)
+    (detail,) = circle.json()["error"]["details"]
+    assert detail["path"] == "/steps/0/branches/0/0/playbook"
+    assert "leads back to this one" in detail["message"]
+    none = await stack.http.post(
+        "/api/playbooks", json={"name": "None", "steps": [{"type": "playbook", "playbook": "nothing-there"}]}
+    )
+    assert (none.status_code, "there is no playbook `nothing-there`" in none.text) == (400, True)
+
+
+async def test_a_deleted_one_refuses_the_start(stack: Stack) -> None:
+    """409, and nothing was started."""
+    child = await stack.playbook([echo("inner")])
+    parent = await stack.playbook([calls(child)])
+    await stack.http.delete(f"/api/playbooks/{child['id']}")
+    asset = await stack.asset()
+    answer = await stack.post_run(parent["id"], asset["id"])
+    assert (answer.status_code, "was deleted" in answer.text) == (409, True)
+    assert (await stack.http.get(EXECUTIONS, params={"playbook_id": parent["id"]})).json()["meta"]["total"] == 0
+
+
+async def test_a_worker_that_stops_in_the_middle(stack: Stack) -> None:
+    """Both runs go on with another one."""
+    child = await stack.playbook([sleeps("inner", 1), echo("then")])
+    parent = await stack.start([calls(child), echo("z")])
+    inner = await child_of(stack, parent)
+    await stack.until_step(inner["execution_id"], 0, "running")
+    await stack.stop_worker()
+    assert (await stack.status(parent))["status"] == "running"
+    await stack.start_worker()
+    assert (await stack.finish(parent))["status"] == "completed"
+    assert (await stack.finish(inner["execution_id"]))["status"] == "completed"

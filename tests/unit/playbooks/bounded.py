@@ -50,7 +50,7 @@ def compile_text(media: Any, text: str) -> None:
 def check_values(parameters: Any, values: Any) -> None:
     """Holds the values of a run to the parameters of a playbook, which must be sound."""
     schema, problems = to_schema(parameters)
-    assert problems == []
+    assert problems == [], problems
     validate_parameters(schema, values)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from itertools import pairwise
 from signal import SIGKILL, SIGXCPU
 
 import pytest
@@ -30,11 +29,6 @@ def told(bounds: Bounds, text: str | bytes, media: str = "yaml") -> tuple[str, s
 def when(expression: str) -> str:
     """A definition in JSON with one step, which has that expression."""
     return json.dumps({"name": "x", "steps": [{"action_ref": "core.echo", "when": expression}]})
-
-
-def with_parameters(parameters: object) -> str:
-    """A definition in JSON that takes those parameters."""
-    return json.dumps({"name": "x", "parameters": parameters, "steps": [{"action_ref": "core.echo"}]})
 
 
 def test_the_bounds_are_real(bounds: Bounds) -> None:
@@ -307,81 +301,3 @@ def test_expressions_that_are_too_large_together(bounds: Bounds) -> None:
     faults = bounds.compile(json.dumps({"name": "x", "steps": steps}), "json")
     assert faults[0].message == "the expressions of this playbook are too large together"
     assert faults[-1].message == "there are more faults; these are the first 100"
-
-
-@pytest.mark.parametrize(
-    ("schema", "path", "message"),
-    [
-        ({"$ref": "http://127.0.0.1:9/x"}, "/$ref", "only references within the schema are allowed"),
-        ({"$ref": "https://json-schema.org/draft/2020-12/schema"}, "/$ref", "only references within the schema"),
-        ({"$ref": "file:///etc/passwd"}, "/$ref", "only references within the schema are allowed"),
-        ({"$ref": "other.json"}, "/$ref", "only references within the schema are allowed"),
-        ({"$id": "http://127.0.0.1:9/x"}, "/$id", "$id is not supported"),
-        ({"$dynamicRef": "#a"}, "/$dynamicRef", "$dynamicRef is not supported"),
-        ({"$ref": "#/$defs/none"}, "/$ref", "there is no #/$defs/none in the schema"),
-        ({"pattern": "("}, "/pattern", "this pattern is wrong or too large"),
-        ({"pattern": "(?=a)b"}, "/pattern", "this pattern uses look-around, which is not supported"),
-        ({"pattern": "(a)\\1"}, "/pattern", "this pattern is wrong or too large"),
-        ({"pattern": "((((a{99}){99}){99}){99})"}, "/pattern", "this pattern is wrong or too large"),
-    ],
-)
-def test_schemas_that_reach_out_or_swell(bounds: Bounds, schema: object, path: str, message: str) -> None:
-    """A schema refers within itself only, and its patterns run in linear time."""
-    found, said, line, _ = told(bounds, with_parameters({"properties": {"a": schema}}), "json")
-    assert (found, line) == ("/parameters/properties/a" + path, 1)
-    assert said.startswith(message)
-
-
-def test_references_that_double(bounds: Bounds) -> None:
-    """Forty definitions that each refer twice to the next would be held against a value a trillion times."""
-    names = [f"d{number}" for number in range(41)]
-    pairs = {name: {"allOf": [{"$ref": f"#/$defs/{after}"}] * 2} for name, after in pairwise(names)}
-    schema = {"$ref": "#/$defs/d0", "$defs": {**pairs, "d40": {}}}
-    message = "the schema is too large with its references written out"
-    assert told(bounds, with_parameters(schema), "json")[:2] == ("/parameters", message)
-
-
-@pytest.mark.parametrize(
-    "schema",
-    [
-        {"$ref": "#"},
-        {"properties": {"a": {"$ref": "#/$defs/b"}}, "$defs": {"b": {"items": {"$ref": "#/$defs/b"}}}},
-    ],
-)
-def test_references_in_a_circle(bounds: Bounds, schema: dict[str, object]) -> None:
-    """A schema that refers to itself is refused."""
-    path, message, _, _ = told(bounds, with_parameters(schema), "json")
-    assert path.endswith("/$ref")
-    assert message == "a schema that refers to itself is not supported"
-
-
-@pytest.mark.parametrize(
-    ("pattern", "value"),
-    [
-        ("^(a+)+$", "a" * 50 + "!"),
-        ("^(a+)+$", "a" * 1_000_000 + "!"),
-        ("^(a|a)*$", "a" * 1_000_000 + "!"),
-        ("^(a?){50}a{50}$", "a" * 49),
-    ],
-)
-def test_catastrophic_patterns_of_parameters(bounds: Bounds, pattern: str, value: str) -> None:
-    """Patterns that take an engine with backtracking for ever are answered at once."""
-    schema = {"properties": {"a": {"type": "string", "pattern": pattern}}}
-    [fault] = bounds.faults("check_values", schema, {"a": value})
-    assert fault.path == "/a"
-    assert "does not match" in fault.message
-
-
-def test_defaults_too_large_for_their_schema(bounds: Bounds) -> None:
-    """Defaults that no run could be checked with are refused when the playbook is stored."""
-    properties = {f"p{number}": {"type": "string", "default": 1} for number in range(3_000)}
-    path, message, _, _ = told(bounds, with_parameters({"properties": properties}), "json")
-    assert path == "/parameters/properties"
-    assert message == "the defaults are too much to be checked against the schema"
-
-
-def test_values_too_large_for_their_schema(bounds: Bounds) -> None:
-    """A schema of many choices against a list of many values is given up before it takes minutes."""
-    schema = {"properties": {"a": {"items": {"anyOf": [{"const": number} for number in range(5_000)]}}}}
-    [fault] = bounds.faults("check_values", schema, {"a": [-1] * 50_000})
-    assert (fault.path, fault.message) == ("", "this is too much to be checked against the schema")

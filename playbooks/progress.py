@@ -20,7 +20,10 @@ MESSAGE_LIMIT = 300
 """Characters of an error message or reason that the memo carries; the settled record has it whole."""
 
 MEMO_TEXT = 800_000
-"""Bytes that all messages of a run may take in the memo, at most four a character."""
+"""Bytes that all messages of a run may take in the memo, at most four a character; those of loops take as much."""
+
+LEAST_TEXT = 20
+"""Characters to which a message is cut at most."""
 
 HEAD_FIELD = "run"
 _LETTERS = {
@@ -46,7 +49,7 @@ def encode_step(step: StepRecord, limit: int | None = None) -> list[Json]:
         [step.waiting_for.kind, step.waiting_for.until] if step.waiting_for else None,
         _tally(step.iterations),
         _tally(step.runs),
-        [[list(failure.iteration), *_error(failure.error, limit)] for failure in step.failures],
+        _failures(step.failures, limit),
         int(step.kept),
         step.child,
     ]
@@ -127,11 +130,19 @@ def head(record: RunRecord) -> dict[str, Json]:
 
 def _message_limit(count: int) -> int:
     """Characters of a message in the memo of a run of ``count`` steps, so that it stays small when all have one."""
-    return max(20, min(MESSAGE_LIMIT, MEMO_TEXT // (4 * max(1, count))))
+    return max(LEAST_TEXT, min(MESSAGE_LIMIT, MEMO_TEXT // (4 * max(1, count))))
 
 
 def _error(error: ErrorInfo, limit: int | None) -> list[Json]:
     return [error.code, _cut(error.message, limit)]
+
+
+def _failures(failures: Sequence[LoopFailure], limit: int | None) -> list[Json]:
+    """All failures of a loop, or the first of them, whose messages share ``limit`` characters."""
+    if limit is not None and failures:
+        failures = failures[: max(1, limit // LEAST_TEXT)]
+        limit = max(LEAST_TEXT, limit // len(failures))
+    return [[list(failure.iteration), *_error(failure.error, limit)] for failure in failures]
 
 
 def _tally(tally: Tally | None) -> list[Json] | None:

@@ -27,6 +27,10 @@ settings.register_profile("explore")
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 TEMPORAL_VARIABLE = "STANCHION_TEST_TEMPORAL"
+
+SUGGESTED_EVENTS = 100
+"""Events after which the session's server suggests to continue as new: 4,096 would take a test too long to reach."""
+
 _SERVER = pytest.StashKey[tuple[subprocess.Popen[bytes], Path]]()
 
 
@@ -39,7 +43,8 @@ def pytest_configure(config: pytest.Config) -> None:
     folder = Path(tempfile.mkdtemp(prefix="stanchion-temporal-"))
     options = EmbeddedOptions(data_dir=folder, port=free_port())
     with (folder / "server.log").open("wb") as log:
-        server = subprocess.Popen(command(options), stdout=log, stderr=log)
+        suggested = ["--dynamic-config-value", f"limit.historyCount.suggestContinueAsNew={SUGGESTED_EVENTS}"]
+        server = subprocess.Popen([*command(options), *suggested], stdout=log, stderr=log)
     os.environ[TEMPORAL_VARIABLE] = options.address
     config.stash[_SERVER] = (server, folder)
 

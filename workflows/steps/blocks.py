@@ -10,16 +10,30 @@ from temporalio import workflow
 
 from playbooks.plan import Step
 from workflows.machine import Parked
+from workflows.publish import flush
+from workflows.state import RunState
 
 T = TypeVar("T")
 
 
-async def together(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+async def together(state: RunState, work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
     """Runs ``work`` side by side to its end; the results, in order.
 
-    Raises Parked when a part of it is parked and all the rest has ended or is parked too.
+    What a part has done is published when it ends before the others, which may wait for long.  Raises Parked when a
+    part is parked and all the rest has ended or is parked too.
     """
-    tasks = [asyncio.create_task(part) for part in work]
+    left = len(work)
+
+    async def run(part: Coroutine[Any, Any, T]) -> T:
+        nonlocal left
+        try:
+            return await part
+        finally:
+            left -= 1
+            if left:
+                flush(state)
+
+    tasks = [asyncio.create_task(run(part)) for part in work]
     if tasks:
         await workflow.wait(tasks)
     faults = [fault for task in tasks if (fault := task.exception()) is not None]

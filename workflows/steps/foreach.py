@@ -50,7 +50,7 @@ async def _run_all(at: At, loop: Loop) -> None:
                 inside.stop(Stop.FAILURE, f"iteration {number} of {step.id}: {error.message}")
 
     try:
-        await together([work() for _ in range(min(step.concurrency, len(opened) + count - loop.next))])
+        await together(at.state, [work() for _ in range(min(step.concurrency, len(opened) + count - loop.next))])
     finally:
         inside.close()
 

@@ -23,7 +23,7 @@ async def run_parallel(at: At) -> Outcome:
         return error
 
     try:
-        errors = await together([branch(span) for span in step.branches])
+        errors = await together(at.state, [branch(span) for span in step.branches])
     finally:
         inside.close()
     output = _output(at)

@@ -103,7 +103,7 @@ def test_a_change_rewrites_one_chunk() -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "failed"),
+    ("count", "failed"), [(1, 0), (50, 0), (666, 0), (667, 0), (10_000, 0), (1, 20), (600, 20), (2_000, 20)]
 )
 def test_the_memo_stays_small(count: int, failed: int) -> None:
     """Also where every step, and iterations of it, have failed with long messages of characters of four bytes."""

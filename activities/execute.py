@@ -26,8 +26,8 @@ HEARTBEAT_INTERVAL = 1.0
 CANCEL_GRACE = 5.0
 """Seconds that a cancelled or timed-out action has to clean up before it is left behind."""
 
-OUTPUT_LIMIT = 256 * 1024
-"""Bytes of JSON that a result may have."""
+OUTPUT_LIMIT = 32 * 1024 * 1024
+"""Bytes of JSON that a result may have; beyond 256 KiB it is kept outside of Temporal's history."""
 
 log = logging.getLogger(__name__)
 

@@ -80,3 +80,31 @@ class AppendOnce(Append):
 
     name: ClassVar[str] = "test.append_once"
     idempotent: ClassVar[bool] = False
+
+
+class LargeInput(InputModel):
+    """How much text to answer with, in bytes."""
+
+    bytes: int
+
+
+class LargeOutput(OutputModel):
+    """A lot of text."""
+
+    text: str
+
+
+class Large(Action[LargeInput, LargeOutput]):
+    """Answers with a lot of text."""
+
+    name: ClassVar[str] = "test.large"
+    title: ClassVar[str] = "Answer at length"
+    rehearsal: ClassVar[str] = "Reads nothing and changes nothing."
+    Input = LargeInput
+    Output = LargeOutput
+    safe: ClassVar[bool] = True
+    idempotent: ClassVar[bool] = True
+
+    async def run(self, inputs: LargeInput, context: ActionContext) -> LargeOutput:
+        """Make the text."""
+        return LargeOutput(text="0123456789abcdef" * (inputs.bytes // 16))

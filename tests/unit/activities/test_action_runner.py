@@ -254,23 +254,23 @@ async def test_an_actions_own_heartbeat_details_are_passed_on() -> None:
 
 
 async def test_a_large_output_is_refused() -> None:
-    """A result that Temporal's history should not hold fails for good, with its size."""
+    """A result that is too large to keep fails for good, with its size."""
 
     async def flood(inputs: AnyObject, context: ActionContext) -> AnyObject:
-        return AnyObject({"text": "x" * 300_000})
+        return AnyObject({"text": "x" * (OUTPUT_LIMIT + 1)})
 
     error = await failure_of(stage_of(flood))
     assert (error.type, error.details[0]["retryable"]) == ("output_too_large", False)
-    assert "262144" in error.message
+    assert str(OUTPUT_LIMIT) in error.message
 
 
 async def test_an_output_just_below_the_limit_is_kept() -> None:
-    """The limit is 256 KiB of JSON."""
+    """The limit counts bytes of JSON."""
 
     async def much(inputs: AnyObject, context: ActionContext) -> AnyObject:
-        return AnyObject({"text": "x" * (256 * 1024 - 100)})
+        return AnyObject({"text": "x" * (OUTPUT_LIMIT - 100)})
 
-    assert len((await stage_of(much).perform("test.action")).output["text"]) == 256 * 1024 - 100
+    assert len((await stage_of(much).perform("test.action")).output["text"]) == OUTPUT_LIMIT - 100
 
 
 async def test_a_dry_run_rehearses_what_is_not_safe() -> None:

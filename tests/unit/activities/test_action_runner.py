@@ -19,6 +19,7 @@ from activities import execute
 from activities.action import Action, ActionContext, ActionError, Rehearsal
 from activities.catalogue import ActionCatalogue, load_catalogue
 from activities.core import AnyObject
+from activities.execute import OUTPUT_LIMIT
 from tests.unit.activities.action_support import Stage, make_stage
 
 Body = Callable[[AnyObject, ActionContext], Awaitable[AnyObject]]

@@ -22,17 +22,22 @@ _LETTERS = {
     State.CANCELLED: "x",
 }
 _WAITS = {"delay": "d", "retry": "t", "approval": "a"}
-_RUN = re.compile(r"(\d{1,5})([pcfsx]|r\d{0,6}[dta]?)")
+_RUN = re.compile(r"(\d{1,5})([pcfsx]|r\d{0,6}[dta]?(?:n\d{1,6})?)")
 PENDING = _LETTERS[State.PENDING]
 
 
 def signature(step: StepRecord) -> str:
-    """What a client can tell of a step: its state, and of a running one the attempt and what it waits for."""
+    """What a client can tell of a step: its state, and of a running one the attempt and what it waits for.
+
+    Of a loop, and of a step inside of one, how many times it has ended too.
+    """
     letter = _LETTERS[step.state]
     if step.state is not State.RUNNING:
         return letter
     waits = _WAITS.get(step.waiting_for.kind, "") if step.waiting_for else ""
-    return f"{letter}{step.attempt or ''}{waits}"
+    tally = step.iterations or step.runs
+    ended = tally.completed + tally.failed + tally.skipped + tally.cancelled if tally else 0
+    return f"{letter}{step.attempt or ''}{waits}" + (f"n{ended}" if ended else "")
 
 
 def event_id(state: str, signatures: Sequence[str]) -> str:

@@ -29,9 +29,22 @@ def remark(step: dict[str, Any]) -> str:
         parts.append(str(step["reason"]))
     if waiting := step.get("waiting_for"):
         parts.append(f"waits for {_waiting(waiting)}")
+    if (tally := step.get("iterations") or step.get("runs")) is not None:
+        parts.append(_progress(tally))
+    if step.get("execution_id"):
+        parts.append(step["execution_id"])
+    if step.get("kept"):
+        parts.append("kept")
     if (step.get("attempt") or 0) > 1:
         parts.append(f"attempt {step['attempt']}")
     return "; ".join(parts)
+
+
+def _progress(tally: dict[str, Any]) -> str:
+    """How far a loop is, or how a step inside of one has ended."""
+    total = f" of {tally['total']}" if tally.get("total") is not None else ""
+    others = [f"{tally[name]} {name}" for name in ("failed", "skipped", "cancelled", "running") if tally.get(name)]
+    return ", ".join([f"{tally['completed']}{total} completed", *others])
 
 
 def _waiting(waiting: Any) -> str:
@@ -45,7 +58,7 @@ def step_row(step: dict[str, Any]) -> list[Any]:
     """The cells of a step under ``COLUMNS``."""
     return [
         step["index"] + 1,
-        step["name"],
+        ("└ " if step.get("parent") else "") + step["name"],
         step.get("action"),
         step["status"],
         step.get("duration_ms"),

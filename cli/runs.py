@@ -12,6 +12,8 @@ from cli.options import DEFAULT_URL, AsJson, Token, Url
 from cli.output import emit, say, using_api
 
 Execution = Annotated[str, typer.Argument(metavar="EXECUTION", help="Id of the execution.")]
+Step = Annotated[str, typer.Argument(metavar="STEP", help="Id of the step; in a loop with its iteration: ask.3.")]
+Comment = Annotated[str | None, typer.Option(help="Why; kept with the step and in the audit trail.")]
 Pairs = Annotated[
     list[str] | None,
     typer.Option(
@@ -48,12 +50,7 @@ def run(
         body = {"target_asset_id": asset_id(api, asset), "parameters": values, "dry_run": dry_run}
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key else None
         started = api.post(f"/api/playbooks/{quote(playbook, safe='')}/run", body, headers=headers)
-        if watch:
-            _watch(api, started["execution_id"], as_json)
-        elif as_json:
-            emit(started)
-        else:
-            say(started["execution_id"])
+        _started(api, started, watch, as_json)
 
 
 def status(
@@ -88,6 +85,44 @@ def cancel(
     _show(found, as_json)
 
 
+def approve(
+    execution: Execution,
+    step: Step,
+    comment: Comment = None,
+    url: Url = DEFAULT_URL,
+    token: Token = None,
+    as_json: AsJson = False,
+) -> None:
+    """Approve a step that waits for it; the run goes on."""
+    _decide("approve", execution, step, comment, url, token, as_json)
+
+
+def reject(
+    execution: Execution,
+    step: Step,
+    comment: Comment = None,
+    url: Url = DEFAULT_URL,
+    token: Token = None,
+    as_json: AsJson = False,
+) -> None:
+    """Reject a step that waits for approval; it fails."""
+    _decide("reject", execution, step, comment, url, token, as_json)
+
+
+def rerun(
+    execution: Execution,
+    from_failed: Annotated[bool, typer.Option("--from-failed", help="Keep what was completed.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Show each step; exit code 1 if it fails.")] = False,
+    url: Url = DEFAULT_URL,
+    token: Token = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run an execution that has ended again, with the same input and revision."""
+    with using_api(url, token, as_json) as api:
+        started = api.post(execution_path(execution, "/rerun"), {"from": "failed"} if from_failed else None)
+        _started(api, started, watch, as_json)
+
+
 def compare(
     execution: Execution,
     other: Annotated[str, typer.Argument(metavar="OTHER", help="Id of the execution to hold it against.")],
@@ -104,6 +139,24 @@ def compare(
         emit(found)
     else:
         print_comparison(found)
+
+
+def _started(api: Any, started: dict[str, Any], watch: bool, as_json: bool) -> None:
+    if watch:
+        _watch(api, started["execution_id"], as_json)
+    elif as_json:
+        emit(started)
+    else:
+        say(started["execution_id"])
+
+
+def _decide(
+    word: str, execution: str, step: str, comment: str | None, url: str, token: str | None, as_json: bool
+) -> None:
+    path = execution_path(execution, f"/steps/{quote(step, safe='')}/{word}")
+    with using_api(url, token, as_json) as api:
+        found = api.post(path, {"comment": comment} if comment else None)
+    _show(found, as_json)
 
 
 def _watch(api: Any, execution_id: str, as_json: bool) -> None:
@@ -126,4 +179,4 @@ def _show(found: dict[str, Any], as_json: bool) -> None:
         print_execution(found)
 
 
-COMMANDS: tuple[Callable[..., None], ...] = (run, status, watch, cancel, compare)
+COMMANDS: tuple[Callable[..., None], ...] = (run, status, watch, cancel, approve, reject, rerun, compare)

@@ -24,6 +24,9 @@ SLEEP = {"action_ref": "core.sleep", "parameters": {"seconds": 0}}
 LONG = {"action_ref": "core.sleep", "parameters": {"seconds": 60}}
 FAIL = {"action_ref": "core.fail", "parameters": {"message": "no"}}
 
+CHILD = "the child"
+"""Stands for the slug of a playbook with the steps ``child``."""
+
 RUNS: dict[str, dict[str, Any]] = {
     "quick_actions": {"steps": [ECHO, {**ECHO, "when": "false"}, ECHO]},
     "ordinary_actions": {"steps": [SLEEP, ECHO, SLEEP]},
@@ -62,6 +65,50 @@ RUNS: dict[str, dict[str, Any]] = {
         "steps": [{"action_ref": "core.set", "parameters": {"a": 1}}],
         "outputs": {"a": "{{ vars.a }}"},
     },
+    "parallel": {
+        "steps": [{"type": "parallel", "branches": [[SLEEP, ECHO], [ECHO, SLEEP], [ECHO]]}, ECHO],
+    },
+    "parallel_failure": {"steps": [{"type": "parallel", "branches": [[LONG, ECHO], [SLEEP, FAIL]]}]},
+    "parallel_continue": {
+        "steps": [{"type": "parallel", "on_failure": "continue", "branches": [[SLEEP, ECHO], [FAIL]]}, ECHO],
+    },
+    "foreach": {
+        "steps": [{"type": "foreach", "items": [1, 2, 3, 4, 5], "concurrency": 2, "steps": [SLEEP, ECHO]}, ECHO],
+    },
+    "foreach_failure": {
+        "steps": [{"type": "foreach", "items": [1, 2, 3], "concurrency": 2, "steps": [{**FAIL, "when": "item == 2"}]}],
+    },
+    "while": {"steps": [{"type": "while", "expression": "index < 3", "steps": [SLEEP, ECHO]}]},
+    "nested": {
+        "steps": [
+            {
+                "type": "foreach",
+                "items": [1, 2],
+                "concurrency": 2,
+                "steps": [
+                    {
+                        "type": "parallel",
+                        "branches": [[{"type": "foreach", "items": [1, 2], "steps": [SLEEP]}], [SLEEP, ECHO]],
+                    }
+                ],
+            }
+        ]
+    },
+    "cancel_nested": {
+        "steps": [
+            {"type": "parallel", "branches": [[{"type": "foreach", "items": [1, 2], "steps": [LONG]}], [LONG]]},
+        ],
+        "cancel_at": 2,
+    },
+    "always": {"steps": [FAIL], "always": [SLEEP, ECHO]},
+    "approval": {"steps": [{"id": "ask", "type": "approval"}, ECHO], "decide": "approve"},
+    "approval_rejected": {"steps": [{"id": "ask", "type": "approval"}, ECHO], "decide": "reject"},
+    "approval_timed_out": {"steps": [{"id": "ask", "type": "approval", "timeout": "100ms"}, ECHO]},
+    "subplaybook": {"child": [SLEEP, ECHO], "steps": [{"type": "playbook", "playbook": CHILD}, ECHO]},
+    "subplaybook_failure": {"child": [FAIL], "steps": [{"type": "playbook", "playbook": CHILD}, ECHO]},
+    "continued": {
+        "steps": [{"type": "foreach", "items": list(range(60)), "concurrency": 2, "steps": [SLEEP]}, ECHO],
+    },
 }
 
 
@@ -73,7 +120,15 @@ async def save_all(folder: Path, names: list[str]) -> None:
         for name in names or RUNS:
             wanted = dict(RUNS[name])
             cancel_at = wanted.pop("cancel_at", None)
+            decision = wanted.pop("decide", None)
+            if "child" in wanted:
+                slug = (await stack.playbook(wanted.pop("child")))["slug"]
+                wanted["steps"] = [
+                    {**step, "playbook": slug} if "playbook" in step else step for step in wanted["steps"]
+                ]
             execution = await stack.start(**wanted)
+            if decision is not None:
+                await decide(stack, execution, decision)
             if cancel_at is not None:
                 await stack.until_step(execution, cancel_at, "running")
                 await stack.cancel(execution)
@@ -83,7 +138,14 @@ async def save_all(folder: Path, names: list[str]) -> None:
                 await asyncio.sleep(0.05)
             history = json.loads((await handle.fetch_history()).to_json())
             (FOLDER / f"{name}.json").write_text(json.dumps(_anonymous(history), indent=1) + "\n")
-            print(f"{name}: {status['status']}")
+            print(f"{name}: {status['status']}", flush=True)
+
+
+async def decide(stack: Any, execution: str, word: str) -> None:
+    """Approves or rejects the first step, once it waits."""
+    while not (await stack.status(execution))["steps"][0]["waiting_for"]:
+        await asyncio.sleep(0.02)
+    await stack.http.post(f"/api/playbooks/executions/{execution}/steps/ask/{word}")
 
 
 def _anonymous(value: Any) -> Any:
@@ -97,13 +159,14 @@ def _anonymous(value: Any) -> Any:
 def main(names: list[str]) -> None:
     """Saves the histories ``names``, or all."""
     from engine.embedded import EmbeddedOptions, command
-    from tests.conftest import TEMPORAL_VARIABLE, free_port
+    from tests.conftest import SUGGESTED_EVENTS, TEMPORAL_VARIABLE, free_port
 
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
         options = EmbeddedOptions(data_dir=folder, port=free_port())
         with (folder / "server.log").open("wb") as log:
-            server = subprocess.Popen(command(options), stdout=log, stderr=log)
+            suggested = ["--dynamic-config-value", f"limit.historyCount.suggestContinueAsNew={SUGGESTED_EVENTS}"]
+            server = subprocess.Popen([*command(options), *suggested], stdout=log, stderr=log)
         os.environ[TEMPORAL_VARIABLE] = options.address
         try:
             asyncio.run(save_all(folder, names))

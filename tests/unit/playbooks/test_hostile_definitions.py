@@ -231,6 +231,7 @@ def test_a_byte_order_mark_is_passed_over(bounds: Bounds, media: str) -> None:
         ("+".join(["1"] * 100_000), "an expression has at most 4096 characters"),
         ("+".join(["1"] * 2_000), "the expression is nested too deeply: at most 32 levels"),
         ("(" * 2_000 + "1" + ")" * 2_000, "the expression is nested too deeply: at most 32 levels"),
+        ("parameters" + ".a" * 2_000, "the expression is nested too deeply: at most 32 levels"),
         ("[" * 2_000 + "]" * 2_000, "the expression is nested too deeply: at most 32 levels"),
         (".map(a, [1].map(b, [1].map(c, [1].map(d, 1))))".join(["[1]", ""]), "macros are nested deeper than 3"),
         (
@@ -293,6 +294,14 @@ def test_templates_without_end(bounds: Bounds, text: str) -> None:
     faults = bounds.compile(json.dumps(definition), "json")
     assert 1 <= len(faults) <= 101
     assert faults[0].path == "/steps/0/parameters/a"
+
+
+def test_a_plan_that_is_too_large(bounds: Bounds) -> None:
+    """It travels with every run, so it has at most a mebibyte, whatever it is made of."""
+    definition = {"name": "x", "steps": [{"action_ref": "core.echo", "parameters": {"a": "a" * 1024 * 1024}}]}
+    path, message, _, _ = told(bounds, json.dumps(definition), "json")
+    assert path == ""
+    assert message.endswith("bytes; 1048576 is the most")
 
 
 def test_expressions_that_are_too_large_together(bounds: Bounds) -> None:

@@ -175,6 +175,8 @@ def test_one_budget_for_all_of_a_value() -> None:
     assert len(rendered(["{{ asset.name }}"] * 10, budget).value) == 10
     with pytest.raises(BudgetError):
         rendered(["{{ asset.name }}"] * 1_000, budget)
+    with pytest.raises(BudgetError):
+        rendered(["x" * 100 + "{{ n }}"] * 10, Budget(size=1_000))
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from playbooks.plan import Plan
 from playbooks.planner import Planner
 from playbooks.record import Json
 
-MAX_PLAN = 1024 * 1024
+MAX_PLAN = 4 * 1024 * 1024
 """Bytes of a plan as JSON: it travels in the workflow's input."""
 
 

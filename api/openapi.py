@@ -101,7 +101,7 @@ def build_openapi(app: FastAPI) -> dict[str, Any]:
 
 def _definition_schemas() -> dict[str, Json]:
     """The schema of a playbook, with what it refers to put beside it."""
-    schema = dict(playbook_schema())
+    schema = dict(playbook_schema(nested=False))
     schema.pop("$schema", None)
     schema.pop("$id", None)
     parts = schema.pop("$defs", {})

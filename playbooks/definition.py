@@ -61,8 +61,8 @@ class Definition(Head):
     ] = None
 
 
-def playbook_schema() -> dict[str, Json]:
-    """The JSON Schema of the format, for editors."""
+def playbook_schema(*, nested: bool = True) -> dict[str, Json]:
+    """The JSON Schema of the format, for editors; without ``nested``, steps inside of blocks are any objects."""
     schema = Definition.model_json_schema()
     parts: dict[str, Json] = schema.setdefault("$defs", {})
     for name, model in STEP_TYPES.items():
@@ -70,16 +70,21 @@ def playbook_schema() -> dict[str, Json]:
         parts.update(part.pop("$defs", {}))
         parts[name] = part
     parts["Step"] = {"oneOf": [{"$ref": f"#/$defs/{name}"} for name in STEP_TYPES]}
-    whole = _with_references(schema)
+    top = {"$ref": "#/$defs/Step"}
+    for name in ("steps", "always"):
+        _put_steps(schema["properties"][name], top)
+    whole = _put_steps(schema, top if nested else {"type": "object"})
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **whole, "title": "Stanchion playbook"}
 
 
-def _with_references(schema: Json) -> Json:
-    if schema == A_STEP:
-        return {"$ref": "#/$defs/Step"}
+def _put_steps(schema: Json, step: Json) -> Json:
+    """Puts ``step`` wherever the schema says that a step stands."""
     if isinstance(schema, dict):
-        return {name: _with_references(part) for name, part in schema.items()}
-    return [_with_references(part) for part in schema] if isinstance(schema, list) else schema
+        for name, part in schema.items():
+            schema[name] = dict(step) if part == A_STEP else _put_steps(part, step)
+    elif isinstance(schema, list):
+        schema[:] = [dict(step) if part == A_STEP else _put_steps(part, step) for part in schema]
+    return schema
 
 
 def parse_head(value: dict[str, Json]) -> tuple[Head | None, list[Problem]]:

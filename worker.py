@@ -96,13 +96,27 @@ async def run(config: Settings) -> None:
         loop.add_signal_handler(number, stop.set)
     database = Database(config.database)
     try:
-        client = await connect_patiently(config, database)
+        client = await _connected(config, database, stop)
+        if client is None:
+            return
         async with build_worker(client, database, config):
             log.info("worker ready", task_queue=config.task_queue, temporal=config.temporal_address)
             await stop.wait()
             log.info("worker stops", drain_seconds=config.drain_seconds)
     finally:
         database.close()
+
+
+async def _connected(config: Settings, database: Database, stop: asyncio.Event) -> Client | None:
+    """A connected client; None when the worker is told to stop before Temporal can be reached."""
+    connecting = asyncio.create_task(connect_patiently(config, database))
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait((connecting, stopping), return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if stop.is_set():
+        connecting.cancel()
+        return None
+    return await connecting
 
 
 def main(arguments: Sequence[str] = ()) -> None:

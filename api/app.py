@@ -105,7 +105,9 @@ async def _running(settings: Settings, limiter: Limiter | None) -> AsyncIterator
     )
     tasks = [
         asyncio.create_task(services.journal.run()),
-        asyncio.create_task(sweep_for_ever(services.executions, settings.sweep_interval)),
+        asyncio.create_task(
+            sweep_for_ever(services.executions, settings.sweep_interval, settings.temporal_retention_days)
+        ),
     ]
     if not await _migrated(settings):
         tasks.append(asyncio.create_task(_migrate_later(settings)))

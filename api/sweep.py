@@ -15,7 +15,7 @@ from api.times import now_ms
 from api.truth import START_WINDOW_MS, Unsettled
 from engine.errors import TemporalUnavailable
 from playbooks.states import State
-from storage import executions
+from storage import blobs, executions
 from storage.errors import DatabaseUnavailable
 from storage.executions import ExecutionSummary
 
@@ -23,15 +23,26 @@ PAGE = 200
 YOUNG_MS = 5_000
 """Runs younger than this are left alone: they are most often just being started."""
 
+DAY_MS = 86_400_000
+KEYS_KEPT_MS = 7 * DAY_MS
+"""How long an idempotency key is remembered."""
+
+FORGET_SECONDS = 3600
+
 log = structlog.get_logger("api.sweep")
 
 
-async def sweep_for_ever(service: Executions, interval: float) -> None:
+async def sweep_for_ever(service: Executions, interval: float, retention_days: int) -> None:
     """Sweeps every ``interval`` seconds; what cannot be reached is tried again the next time."""
+    loop = asyncio.get_running_loop()
+    forgotten = loop.time() - FORGET_SECONDS
     while True:
         await asyncio.sleep(interval)
         try:
             await sweep(service)
+            if loop.time() - forgotten >= FORGET_SECONDS:
+                await forget(service, retention_days)
+                forgotten = loop.time()
         except (DatabaseUnavailable, TemporalUnavailable) as error:
             log.warning("sweep put off", reason=str(error))
         except Exception:
@@ -49,6 +60,18 @@ async def sweep(service: Executions) -> int:
         if len(rows) < PAGE:
             return seen
         after = rows[-1].number
+
+
+async def forget(service: Executions, retention_days: int) -> None:
+    """Deletes what nothing can refer to any more: old idempotency keys, and payloads that were kept for Temporal.
+
+    A payload is needed as long as a history that refers to it: Temporal drops those of closed runs after
+    ``retention_days``, and a run that is open may refer to whatever was stored since it began.
+    """
+    now = now_ms()
+    await service.database.write(executions.forget_keys, now - KEYS_KEPT_MS)
+    oldest = await service.database.read(executions.oldest_open)
+    await service.database.write(blobs.forget, min(now, oldest or now) - (retention_days + 1) * DAY_MS)
 
 
 async def _look(service: Executions, summary: ExecutionSummary) -> None:

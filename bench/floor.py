@@ -20,13 +20,13 @@ from fastapi import FastAPI
 from temporalio.client import Client
 from temporalio.worker import Worker
 
-from bench.floor_workflow import QUEUE, Floor, nothing
+from bench.floor_workflow import QUEUE, Floor, WideFloor, nothing
 
 
 async def serve_worker() -> None:
     """Works until it is killed."""
     client = await Client.connect(os.environ["BENCH_TEMPORAL"])
-    await Worker(client, task_queue=QUEUE, workflows=[Floor], activities=[nothing]).run()
+    await Worker(client, task_queue=QUEUE, workflows=[Floor, WideFloor], activities=[nothing]).run()
 
 
 @asynccontextmanager
@@ -53,6 +53,15 @@ async def status(workflow_id: str) -> dict[str, str]:
     description = await app.state.client.get_workflow_handle(workflow_id).describe()
     assert description.status is not None
     return {"id": workflow_id, "status": description.status.name.lower()}
+
+
+@app.post("/wide")
+async def wide(body: dict[str, int]) -> dict[str, int]:
+    """Runs many activities at once, to their end."""
+    count = await app.state.client.execute_workflow(
+        WideFloor.run, body["count"], id=f"floor-{uuid.uuid4()}", task_queue=QUEUE
+    )
+    return {"count": count}
 
 
 def main(arguments: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 
 from temporalio import activity, workflow
@@ -25,3 +26,17 @@ class Floor:
         for number in range(steps):
             await workflow.execute_activity(nothing, number, start_to_close_timeout=timedelta(seconds=30))
         return steps
+
+
+@workflow.defn
+class WideFloor:
+    """Many activities at once."""
+
+    @workflow.run
+    async def run(self, count: int) -> int:
+        """Runs them."""
+        limit = timedelta(seconds=30)
+        numbers = await asyncio.gather(
+            *[workflow.execute_activity(nothing, number, start_to_close_timeout=limit) for number in range(count)]
+        )
+        return len(numbers)

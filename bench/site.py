@@ -25,6 +25,7 @@ class Site:
 
     url: str
     floor_url: str
+    temporal: str
     processes: dict[str, subprocess.Popen[bytes]]
 
     def memory_mb(self) -> dict[str, float]:
@@ -64,7 +65,7 @@ def site() -> Iterator[Site]:
             stack.callback(_end, processes[name])
             if name == "temporal":
                 _prepare(options.address)
-        found = Site(f"http://127.0.0.1:{port}", f"http://127.0.0.1:{floor_port}", processes)
+        found = Site(f"http://127.0.0.1:{port}", f"http://127.0.0.1:{floor_port}", options.address, processes)
         _wait(f"{found.url}/readyz")
         _wait(f"{found.floor_url}/openapi.json")
         yield found

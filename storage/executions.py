@@ -38,6 +38,7 @@ __all__ = [
     "insert",
     "list_executions",
     "note_cancel",
+    "oldest_open",
     "open_executions",
     "settle",
     "settle_outside",
@@ -161,6 +162,7 @@ _OPEN = (
 _playbook_by_value = _c.playbook_id.concat("")
 """The playbook's id where its index must not be used: SQLite keeps no statistics and would take it for the best."""
 
+_OLDEST_OPEN = select(func.min(_c.created_at)).where(_c.closed_at.is_(None))
 _HAS_OPEN = select(_c.number).where(_c.closed_at.is_(None), _playbook_by_value == bindparam("for_playbook")).limit(1)
 # ON CONFLICT rather than a caught error: an error would end the whole transaction on Postgres.
 _INSERT_KEY = {
@@ -224,6 +226,11 @@ def open_executions(connection: Connection, created_before: int, limit: int, aft
     """
     rows = connection.execute(_OPEN, {"created_before": created_before, "after": after, "at_most": limit})
     return [_summary(row) for row in rows]
+
+
+def oldest_open(connection: Connection) -> int | None:
+    """When the oldest execution that has not closed was created (ms); None when all have."""
+    return connection.execute(_OLDEST_OPEN).scalar()
 
 
 def has_open(connection: Connection, playbook_id: str) -> bool:

@@ -49,7 +49,8 @@ IdempotencyKey = Annotated[
         max_length=255,
         pattern=r"^[!-~]+$",
         description="The same key with the same body returns the execution that the first request began; with another "
-        "body it is refused with 422 `idempotency_mismatch`. Keys belong to the token that used them.",
+        "body it is refused with 422 `idempotency_mismatch`. Keys belong to the token that used them, and are kept "
+        "for a week.",
     ),
 ]
 Include = Annotated[

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from storage.migrate import migrate
 from tests.house import House, house
 from tests.stack import states
 
@@ -114,3 +116,15 @@ async def _try(running: House, playbook: str, asset: str) -> tuple[int, str]:
     async with running.http as http:
         answer = await http.post(f"/api/playbooks/{playbook}/run", json={"target_asset_id": asset})
         return answer.status_code, answer.json().get("execution_id", "")
+
+
+def test_a_worker_that_cannot_connect_ends_when_it_is_told_to(tmp_path: Path) -> None:
+    """SIGTERM while Temporal is away: the worker has nothing to finish, and exits with 0 at once."""
+    alone = House(tmp_path)
+    migrate(alone.settings.database)
+    try:
+        alone.start("worker")
+        time.sleep(2)
+        assert alone.terminate("worker", timeout=10) == 0
+    finally:
+        alone.close()

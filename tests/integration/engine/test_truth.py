@@ -13,7 +13,9 @@ from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
 from temporalio.service import RPCError
 
-from storage import executions
+from api.executions import Executions
+from api.sweep import forget
+from storage import blobs, executions
 from storage.executions import NewExecution
 from tests.stack import Stack, running_stack, serving, stack_settings, states
 
@@ -98,6 +100,26 @@ async def test_the_sweep_settles_what_nobody_reads(tmp_path: Path) -> None:
             while (row := await stack.database.read(executions.get, execution)) is None or row.closed_at is None:
                 await asyncio.sleep(0.1)
         assert row.state == "cancelled"
+
+
+async def test_the_sweep_forgets_what_nothing_refers_to(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Old keys and payloads go; those that the history of an open run may refer to stay."""
+    service = Executions.build(stack.settings, stack.database, stack.temporal)
+    await stack.database.write(blobs.put, {"old": b"x"}, 0)
+    await stack.start([ECHO], run={"headers": {"Idempotency-Key": "old"}})
+    execution = await stack.start([SLEEP])
+    row = await stack.database.read(executions.get, execution)
+    assert row is not None
+    day = 86_400_000
+    await stack.database.write(blobs.put, {"kept": b"x"}, row.created_at)
+    monkeypatch.setattr("api.sweep.now_ms", lambda: row.created_at + 100 * day)
+    await forget(service, 3)
+    assert set(await stack.database.read(blobs.get, ["old", "kept"])) == {"kept"}
+    assert await stack.database.write(executions.forget_keys, row.created_at + 100 * day) == 0
+    await stack.cancel(execution)
+    await stack.finish(execution)
+    await forget(service, 3)
+    assert await stack.database.read(blobs.get, ["kept"]) == {}
 
 
 async def test_a_row_whose_start_was_lost_is_pending_and_then_settled(

@@ -84,6 +84,10 @@ class House:
                 lines[part], env=self.environment, cwd=ROOT, stdout=log, stderr=log
             )
 
+    def pid(self, name: str) -> int:
+        """The process id of a part."""
+        return self._processes[name].pid
+
     def signal(self, name: str, number: signal.Signals) -> None:
         """Sends a signal to the process."""
         self._processes[name].send_signal(number)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -118,13 +119,21 @@ async def _try(running: House, playbook: str, asset: str) -> tuple[int, str]:
         return answer.status_code, answer.json().get("execution_id", "")
 
 
+def catches(pid: int, number: signal.Signals) -> bool:
+    """Whether the process has said by now what to do on that signal (proc(5), *SigCgt*)."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    caught = next(line for line in lines if line.startswith("SigCgt"))
+    return bool(int(caught.split()[1], 16) >> (number - 1) & 1)
+
+
 def test_a_worker_that_cannot_connect_ends_when_it_is_told_to(tmp_path: Path) -> None:
     """SIGTERM while Temporal is away: the worker has nothing to finish, and exits with 0 at once."""
     alone = House(tmp_path)
     migrate(alone.settings.database)
     try:
         alone.start("worker")
-        time.sleep(2)
+        while not catches(alone.pid("worker"), signal.SIGTERM):
+            time.sleep(0.05)
         assert alone.terminate("worker", timeout=10) == 0
     finally:
         alone.close()

@@ -18,6 +18,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
 from activities.catalogue import load_catalogue
 from activities.execute import ActionRunner
 from engine.client import connect_patiently
+from engine.processes import leave
 from engine.records import RecordKeeper
 from playbooks.contract import SETTLE_ACTIVITY, Settled, Settlement
 from settings import Settings, settings
@@ -126,3 +127,4 @@ def main(arguments: Sequence[str] = ()) -> None:
 
 if __name__ == "__main__":
     main()
+    leave(0)

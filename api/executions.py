@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection
 from temporalio.client import Client
 
+from api.answers import ClosedAnswers
 from api.cancelling import Canceller
 from api.deciding import Decider
 from api.errors import NotFound
@@ -65,6 +66,7 @@ class Executions:
     decider: Decider
     ui_url: str | None
     watches: Watches = field(default_factory=Watches)
+    closed: ClosedAnswers = field(default_factory=ClosedAnswers)
 
     @classmethod
     def build(cls, settings: Settings, database: Database, temporal: Client) -> Executions:

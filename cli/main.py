@@ -6,6 +6,7 @@ take 0.25 s), and before the command there are only flags: for other options typ
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -52,7 +53,14 @@ def root(
 
 def main() -> None:
     """Runs the command; exit code 1 when a watched run failed or the API refused, 2 for wrong use."""
-    app()
+    try:
+        app()
+    except SystemExit as end:
+        if "temporalio" in sys.modules:
+            from engine.processes import leave
+
+            leave(end.code if isinstance(end.code, int) else int(end.code is not None))
+        raise
 
 
 if __name__ == "__main__":

@@ -37,4 +37,7 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    from engine.processes import leave
+
     main(sys.argv[1:])
+    leave(0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from datetime import timedelta
 
 from google.protobuf.duration_pb2 import Duration
@@ -10,11 +12,15 @@ from temporalio.api.namespace.v1 import NamespaceConfig
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
 from temporalio.api.workflowservice.v1 import UpdateNamespaceRequest
 from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
 
 from playbooks import contract
 
 KEYWORD = IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
 BOOL = IndexedValueType.INDEXED_VALUE_TYPE_BOOL
+
+NEW_NAMESPACE_SECONDS = 30
+"""A server reads its namespaces anew every 10 s; one that was just made elsewhere is not found until then."""
 
 SEARCH_ATTRIBUTES = {
     contract.ATTRIBUTE_PLAYBOOK: KEYWORD,
@@ -28,10 +34,20 @@ SEARCH_ATTRIBUTES = {
 async def prepare_namespace(client: Client, retention_days: int) -> None:
     """Sets the retention and registers the search attributes; repeating it changes nothing.
 
-    Raises ``temporalio.service.RPCError`` when the server refuses.
+    A namespace that is not found is looked for again: its server may have heard of it a moment ago.  Raises
+    ``temporalio.service.RPCError`` when the server refuses.
     """
-    await set_retention(client, retention_days)
-    await register_search_attributes(client)
+    deadline = time.monotonic() + NEW_NAMESPACE_SECONDS
+    while True:
+        try:
+            await set_retention(client, retention_days)
+            await register_search_attributes(client)
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND or time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(0.5)
+        else:
+            return
 
 
 async def set_retention(client: Client, days: int) -> None:

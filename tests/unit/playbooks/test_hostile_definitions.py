@@ -8,6 +8,7 @@ from signal import SIGKILL, SIGXCPU
 
 import pytest
 
+from playbooks.compile import MAX_PLAN
 from tests.unit.playbooks.bounded import Bounds, started
 
 STEP = "steps: [{action_ref: core.echo}]\n"
@@ -297,11 +298,11 @@ def test_templates_without_end(bounds: Bounds, text: str) -> None:
 
 
 def test_a_plan_that_is_too_large(bounds: Bounds) -> None:
-    """It travels with every run, so it has at most a mebibyte, whatever it is made of."""
-    definition = {"name": "x", "steps": [{"action_ref": "core.echo", "parameters": {"a": "a" * 1024 * 1024}}]}
+    """It travels with every run, so it is bounded, whatever it is made of."""
+    definition = {"name": "x", "steps": [{"action_ref": "core.echo", "parameters": {"a": "a" * MAX_PLAN}}]}
     path, message, _, _ = told(bounds, json.dumps(definition), "json")
     assert path == ""
-    assert message.endswith("bytes; 1048576 is the most")
+    assert message.endswith(f"bytes; {MAX_PLAN} is the most")
 
 
 def test_expressions_that_are_too_large_together(bounds: Bounds) -> None:

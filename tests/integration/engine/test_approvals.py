@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
-import pytest_asyncio
 
 from playbooks.contract import Decide
 from tests.integration.engine.test_blocks import by_id, echo, statuses
-from tests.stack import Stack, running_stack, stack_settings
+from tests.stack import Stack
 
 ASK = {"id": "ask", "type": "approval", "message": "Patch {{ asset.name }}?"}
-
-
-@pytest_asyncio.fixture
-async def stack(tmp_path: Path) -> AsyncIterator[Stack]:
-    """A Stanchion with a worker."""
-    async with running_stack(stack_settings(tmp_path)) as running:
-        yield running
 
 
 async def waiting(stack: Stack, ask: dict[str, Any], *more: dict[str, Any]) -> str:

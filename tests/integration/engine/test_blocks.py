@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
-from tests.stack import Stack, running_stack, stack_settings
+from tests.stack import Stack
 
 ECHO = {"action_ref": "core.echo"}
-
-
-@pytest_asyncio.fixture
-async def stack(tmp_path: Path) -> AsyncIterator[Stack]:
-    """A Stanchion with a worker."""
-    async with running_stack(stack_settings(tmp_path)) as running:
-        yield running
 
 
 def echo(step_id: str, **parameters: Any) -> dict[str, Any]:

@@ -6,23 +6,13 @@ The Temporal of these tests suggests it after ``SUGGESTED_EVENTS`` events alread
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
-import pytest_asyncio
 from temporalio.client import WorkflowExecutionStatus
 
 from tests.conftest import SUGGESTED_EVENTS
 from tests.integration.engine.test_blocks import by_id, echo, fails, sleeps, statuses
-from tests.stack import Stack, running_stack, stack_settings
-
-
-@pytest_asyncio.fixture
-async def stack(tmp_path: Path) -> AsyncIterator[Stack]:
-    """A Stanchion with a worker."""
-    async with running_stack(stack_settings(tmp_path)) as running:
-        yield running
+from tests.stack import Stack
 
 
 async def parts(stack: Stack, status: dict[str, Any]) -> list[int]:

@@ -4,24 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from tests.integration.engine.test_blocks import by_id, echo, fails, sleeps, statuses
-from tests.stack import Stack, running_stack, stack_settings
+from tests.stack import Stack
 
 EXECUTIONS = "/api/playbooks/executions"
-
-
-@pytest_asyncio.fixture
-async def stack(tmp_path: Path) -> AsyncIterator[Stack]:
-    """A Stanchion with a worker."""
-    async with running_stack(stack_settings(tmp_path)) as running:
-        yield running
 
 
 def calls(playbook: dict[str, Any], **fields: Any) -> dict[str, Any]:

@@ -33,7 +33,7 @@ from playbooks.templates import render
 from workflows import snapshot
 from workflows.clock import iso, now_ms
 from workflows.expressions import EXPRESSION_ERROR
-from workflows.machine import TIMED_OUT, Machine, Parked
+from workflows.machine import TIMED_OUT, Machine, Parked, stopped_by
 from workflows.scope import Scope, Stop
 from workflows.settling import close, io_of, iterations_of
 from workflows.state import RunState
@@ -152,6 +152,7 @@ class PlaybookWorkflow:
         """How the steps of the playbook itself ended: the failure, or the outputs of the run."""
         state, main = self._state, self._state.plan.main
         if self._main.stopping is Stop.TIME_LIMIT:
+            state.stopped(stopped_by(Stop.TIME_LIMIT), now_ms())
             state.passed_over(state.root, range(main.start, main.stop), State.SKIPPED, "the run reached its time limit")
             return ErrorInfo(TIMED_OUT, f"the run reached its time limit of {state.plan.timeout:g} s"), None
         if error is None and state.plan.outputs is not None and self._main.stopping is None:
@@ -165,6 +166,7 @@ class PlaybookWorkflow:
         """Folds the end of the run: its state, and what becomes of the steps that never began."""
         state = self._state
         if self._main.stopping is Stop.CANCEL:
+            state.stopped(stopped_by(Stop.CANCEL), now_ms())
             state.passed_over(state.root, range(len(state.plan.steps)), State.CANCELLED, None)
             state.ended(State.CANCELLED, now_ms(), None)
         else:

@@ -7,7 +7,7 @@ was.  That is how a long run continues as new in the middle of nested blocks, an
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,7 +117,7 @@ class Machine:
         if self.parking:
             raise Parked
 
-    async def outside(self, handle: asyncio.Future[Any]) -> Any:
+    async def outside(self, handle: Awaitable[Any]) -> Any:
         """Waits for something that Temporal has begun, and that must end before the run can continue as new."""
         self._busy += 1
         try:
@@ -139,7 +139,8 @@ class Machine:
             seconds = None if until is None else max(0.0, (until - now_ms()) / 1000)
             await workflow.wait_condition(over, timeout=seconds, timeout_summary=summary)
         except TimeoutError:
-            return False
+            # What woke it may have come in the same activation as the time, and was promised to count.
+            return wakes is not None and wakes()
         if wakes is not None and wakes():
             return True
         raise Parked
@@ -197,12 +198,17 @@ class Machine:
 
 def _stopped(scope: Scope) -> Outcome:
     """The outcome of a step that was stopped."""
-    if scope.told is Stop.CANCEL:
+    return stopped_by(scope.told, scope.reason)
+
+
+def stopped_by(cause: Stop | None, reason: str | None = None) -> Outcome:
+    """The outcome of a step that was stopped for ``cause``; without one, it was not the run that stopped it."""
+    if cause is Stop.CANCEL:
         return _cancelled(None, None)
-    if scope.told is Stop.TIME_LIMIT:
+    if cause is Stop.TIME_LIMIT:
         return Outcome(State.FAILED, error=ErrorInfo(TIMED_OUT, "the run reached its time limit"))
-    if scope.told is Stop.FAILURE:
-        return _cancelled(None, scope.reason)
+    if cause is Stop.FAILURE:
+        return _cancelled(None, reason)
     return Outcome(State.FAILED, error=ErrorInfo("cancelled", "the action was cancelled, and not by this run"))
 
 

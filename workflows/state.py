@@ -148,6 +148,22 @@ class RunState:
                     record.failures.append(LoopFailure(inner.path, error))
         self.iterations.setdefault(step.id, []).append(iteration_row(inner, state, error, now))
 
+    def stopped(self, outcome: Outcome, now: int) -> None:
+        """What was under way when the run was stopped between two parts of it, and is not entered again."""
+        self._stop_frame(self.root, outcome, now)
+
+    def _stop_frame(self, frame: Frame, outcome: Outcome, now: int) -> None:
+        left = State.CANCELLED if outcome.state is State.CANCELLED else State.SKIPPED
+        for index, loop in sorted(frame.loops.items()):
+            step = self.plan.steps[index]
+            for _, inner in sorted(loop.open.items()):
+                self._stop_frame(inner, outcome, now)
+                self.passed_over(inner, range(step.index + 1, step.after), left, None)
+                self.iteration_ended(frame, step, inner, outcome.state, outcome.error, now)
+        for index, record in sorted(frame.records.items()):
+            if record.state is State.RUNNING:
+                self.finished(frame, self.plan.steps[index], outcome, now)
+
     def ended(self, state: State, now: int, error: ErrorInfo | None, outputs: Json = None) -> None:
         """The run has ended."""
         self.record.state = state

@@ -90,7 +90,7 @@ async def _attempt(at: At, pinned: PinnedPlaybook, parameters: dict[str, Json]) 
         return Outcome(State.FAILED, error=ErrorInfo("validation_error", "; ".join(opened.faults)))
     given = _input(at, pinned, opened.parameters, execution_id)
     try:
-        handle = await workflow.start_child_workflow(
+        starting = workflow.start_child_workflow(
             pinned.slug,
             given,
             id=workflow_id(pinned.id, str(given.asset["id"])),
@@ -103,6 +103,7 @@ async def _attempt(at: At, pinned: PinnedPlaybook, parameters: dict[str, Json]) 
             static_summary=f"{pinned.name} on {given.asset.get('name', given.asset['id'])}",
             static_details=f"Sub-playbook of `{at.state.given.execution_id}`, step `{at.label}`",
         )
+        handle = await at.machine.outside(starting)
     except WorkflowAlreadyStartedError:
         await _discard(at, execution_id)
         return None

@@ -351,3 +351,60 @@ async def test_blocks_survive_a_worker(stack: Stack) -> None:
     status = await stack.finish(execution)
     assert status["status"] == "completed"
     assert [result["n"] for result in by_id(status)["each"]["output"]["results"]] == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize(("tags", "asked"), [({"production": ""}, "completed"), ({"test": ""}, "skipped")])
+async def test_a_playbook_in_the_words_of_s4e(stack: Stack, tags: dict[str, str], asked: str) -> None:
+    """Its fields, step types and expressions, braces included, load and run as they are."""
+    definition = {
+        "name": f"In the words of S4E {asked}",
+        "trigger": {
+            "event": "finding.created",
+            "conditions": [{"field": "severity", "operator": "eq", "value": "high"}],
+        },
+        "on_failure": "retry",
+        "max_retries": 1,
+        "timeout_minutes": 30,
+        "steps": [
+            {
+                "id": "is-production",
+                "type": "condition",
+                "expression": "'production' in {{ finding.asset.tags }}",
+                "on_true": "next",
+                "on_false": "work",
+            },
+            {"id": "careful", "type": "action", "action_ref": "core.echo", "on_success": "next"},
+            {
+                "id": "work",
+                "type": "parallel",
+                "branches": [
+                    [
+                        {
+                            "id": "one",
+                            "type": "action",
+                            "action_ref": "core.echo",
+                            "parameters": {"id": "{{ finding.id }}"},
+                        }
+                    ],
+                    [{"id": "two", "type": "delay", "duration": 0}],
+                ],
+                "on_success": "end",
+            },
+            {"id": "undo", "type": "action", "action_ref": "core.echo", "run": "on_failure_only"},
+        ],
+    }
+    definition["steps"][2]["on_failure"] = "undo"
+    playbook = (await stack.http.post("/api/playbooks", json=definition)).json()
+    asset = await stack.asset(tags=tags)
+    answer = await stack.post_run(playbook["id"], asset["id"], parameters={"finding": {"id": "F-1"}})
+    assert answer.status_code == 202, answer.text
+    status = await stack.finish(answer.json()["execution_id"])
+    assert statuses(status) == {
+        "is-production": "completed",
+        "careful": asked,
+        "work": "completed",
+        "one": "completed",
+        "two": "completed",
+        "undo": "skipped",
+    }
+    assert by_id(status)["one"]["output"] == {"id": "F-1"}

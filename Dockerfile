@@ -13,6 +13,7 @@ COPY workflows workflows
 COPY activities activities
 COPY storage storage
 COPY engine engine
+COPY executions executions
 COPY api api
 COPY cli cli
 RUN /build/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheels . \

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import time
 from collections.abc import Sequence
 from datetime import timedelta
 
@@ -22,6 +21,7 @@ from engine.processes import leave
 from engine.records import RecordKeeper
 from playbooks.contract import SETTLE_ACTIVITY, Settled, Settlement
 from settings import Settings, settings
+from storage.clock import now_ms
 from storage.database import Database
 from storage.errors import NotFound
 from storage.settlement import settle
@@ -43,7 +43,7 @@ class Settler:
         A database that cannot be reached is an ordinary failure, which the workflow retries until it can be.
         """
         try:
-            return await self._database.write(settle, settlement, time.time_ns() // 1_000_000)
+            return await self._database.write(settle, settlement, now_ms())
         except NotFound as error:
             raise ApplicationError(str(error), type="not_found", non_retryable=True) from error
 

@@ -17,11 +17,11 @@ import structlog
 from starlette.requests import Request
 
 from api.limits import address_of
-from api.times import now_ms
 from api.tokens import Principal
 from playbooks.record import Json
 from storage import audit
 from storage.audit import NewAudit
+from storage.clock import now_ms
 from storage.database import Database
 from storage.errors import DatabaseUnavailable
 

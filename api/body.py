@@ -13,9 +13,10 @@ from typing import Any, Final, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.requests import Request
 
-from api.errors import BadRequest, Detail, TooLarge, UnsupportedMediaType, from_faults
+from api.errors import UnsupportedMediaType
 from api.query import pointer_part
 from api.services import services_of
+from executions.errors import BadRequest, Detail, TooLarge, from_faults
 from playbooks.faults import DefinitionError
 from playbooks.load import load
 from playbooks.record import Json

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from api.differences import differences
 from api.execution_json import mask, secret_values, summary_json
-from api.truth import Truth
+from executions.truth import Truth
 from playbooks.record import Json
 
 Io = Mapping[str, Json]

@@ -10,15 +10,15 @@ from typing import Any, Final
 from starlette.requests import Request
 
 from api.body import YAML_TYPES, Media, read_definition, workers
-from api.errors import BadRequest, Detail, from_faults
 from api.openapi import PLAYBOOK, REF
 from api.paths import RESERVED
 from api.services import services_of
-from api.times import now_ms
+from executions.errors import BadRequest, Detail, from_faults
 from playbooks.actions import Catalogue
 from playbooks.compile import Compiled, compile_playbook, compile_value
 from playbooks.faults import DefinitionError
 from playbooks.load import load
+from storage.clock import now_ms
 from storage.playbooks import NewPlaybook, PlaybookRow
 
 ANSWERED: Final = frozenset({"slug", "revision", "created_at", "updated_at"})

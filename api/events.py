@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from api.event_ids import PENDING, event_id, read_event_id, signature, state_letter
 from api.execution_json import execution_json, step_json
-from api.truth import Truth
+from executions.truth import Truth
 from playbooks.record import StepRecord
 from playbooks.states import State
 

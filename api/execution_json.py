@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from api.times import iso
-from api.truth import Truth
+from executions.truth import Truth
 from playbooks.progress import decode_step
 from playbooks.record import Json, StepRecord, Tally
 from playbooks.states import State

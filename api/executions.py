@@ -10,15 +10,15 @@ from sqlalchemy import Connection
 from temporalio.client import Client
 
 from api.answers import ClosedAnswers
-from api.cancelling import Canceller
-from api.deciding import Decider
-from api.errors import NotFound
 from api.events import Watches
-from api.pinning import Pinner
-from api.revisions import Revisions
-from api.starting import Starter
-from api.truth import Reader, Truth, Unsettled
 from engine.runs import Runs
+from executions.cancelling import Canceller
+from executions.deciding import Decider
+from executions.errors import NotFound
+from executions.pinning import Pinner
+from executions.revisions import Revisions
+from executions.starting import Starter
+from executions.truth import Reader, Truth, Unsettled
 from playbooks.contract import IO_QUERY, ITERATIONS_QUERY
 from playbooks.record import Json
 from playbooks.states import State

@@ -12,9 +12,10 @@ from starlette.responses import Response
 from starlette.routing import Match
 
 from api.body import model_details
-from api.errors import ApiError, BadRequest, Detail, MethodNotAllowed, NotFound, Unavailable, error_response, shaped
+from api.errors import MethodNotAllowed, error_response, shaped
 from api.services import services_of
 from engine.errors import TemporalUnavailable
+from executions.errors import BadRequest, Detail, NotFound, Refusal, Unavailable
 from storage.errors import DatabaseUnavailable
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -22,7 +23,7 @@ METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 def install(app: FastAPI) -> None:
     """Register the handlers with ``app``."""
-    app.add_exception_handler(ApiError, _api_error)
+    app.add_exception_handler(Refusal, _api_error)
     app.add_exception_handler(HTTPException, _http_exception)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(DatabaseUnavailable, _database_unavailable)
@@ -30,7 +31,7 @@ def install(app: FastAPI) -> None:
 
 
 async def _api_error(request: Request, error: Exception) -> Response:
-    return _answer(request, cast(ApiError, error))
+    return _answer(request, cast(Refusal, error))
 
 
 async def _http_exception(request: Request, error: Exception) -> Response:
@@ -61,7 +62,7 @@ async def _temporal_unavailable(request: Request, error: Exception) -> Response:
     return error_response(Unavailable("temporal", str(error)))
 
 
-def _answer(request: Request, error: ApiError) -> Response:
+def _answer(request: Request, error: Refusal) -> Response:
     if error.status not in (401, 403):
         services_of(request).journal.refused(request, error.code)
     return error_response(error)

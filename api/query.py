@@ -9,7 +9,7 @@ from fastapi.dependencies.utils import get_flat_params
 from fastapi.routing import APIRoute
 from starlette.requests import Request
 
-from api.errors import BadRequest, Detail
+from executions.errors import BadRequest, Detail
 
 Page = Annotated[int, Query(ge=1, le=1_000_000, description="Page, counted from 1.")]
 PerPage = Annotated[int, Query(ge=1, le=100, description="Entries on a page.")]

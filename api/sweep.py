@@ -11,11 +11,11 @@ import asyncio
 import structlog
 
 from api.executions import Executions
-from api.times import now_ms
-from api.truth import START_WINDOW_MS, Unsettled
 from engine.errors import TemporalUnavailable
+from executions.truth import START_WINDOW_MS, Unsettled
 from playbooks.states import State
 from storage import blobs, executions
+from storage.clock import now_ms
 from storage.errors import DatabaseUnavailable
 from storage.executions import ExecutionSummary
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime, timedelta
 from typing import overload
 
@@ -10,11 +9,6 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _FIRST = -62_135_596_800_000  # 0001-01-01T00:00:00Z
 _LAST = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z
-
-
-def now_ms() -> int:
-    """Now, in milliseconds since the epoch."""
-    return time.time_ns() // 1_000_000
 
 
 @overload

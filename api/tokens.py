@@ -14,9 +14,9 @@ import time
 from dataclasses import dataclass, field
 from typing import Final
 
-from api.times import now_ms
 from settings import Settings
 from storage import tokens
+from storage.clock import now_ms
 from storage.database import Database
 
 PERMISSIONS: Final = (

@@ -7,7 +7,6 @@ driver before it is sent, after encryption, and fetched when it is read.
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Sequence
 
 from temporalio.api.common.v1 import Payload
@@ -20,6 +19,7 @@ from temporalio.converter import (
 )
 
 from storage import blobs
+from storage.clock import now_ms
 from storage.database import Database
 
 THRESHOLD = 256 * 1024
@@ -47,7 +47,7 @@ class DatabaseDriver(StorageDriver):
         """Stores ``payloads``, in one transaction; raises DatabaseUnavailable."""
         data = [payload.SerializeToString(deterministic=True) for payload in payloads]
         keys = [hashlib.sha256(part).hexdigest() for part in data]
-        await self._database.write(blobs.put, dict(zip(keys, data, strict=True)), time.time_ns() // 1_000_000)
+        await self._database.write(blobs.put, dict(zip(keys, data, strict=True)), now_ms())
         return [StorageDriverClaim({_KEY: key}) for key in keys]
 
     async def retrieve(

@@ -6,11 +6,11 @@ from fastapi import APIRouter
 from pydantic import Field
 
 from api.auth import guard
-from api.errors import NotFound
 from api.models import Answer, Listing, Meta
 from api.openapi import answers
 from api.query import Page, PerPage
 from api.services import ServicesDep
+from executions.errors import NotFound
 from playbooks.actions import ActionSpec
 from playbooks.record import Json
 

@@ -15,6 +15,7 @@ from api.openapi import BODY_ERRORS, answers, request_body
 from api.routes.executions import EXECUTIONS, execution_answer
 from api.services import Services, ServicesDep
 from api.tokens import Principal
+from playbooks.contract import Decide
 
 router = APIRouter(tags=["executions"])
 
@@ -67,12 +68,14 @@ async def _decide(
     request: Request, services: Services, principal: Principal, execution_id: str, action_id: str, *, approve: bool
 ) -> Response:
     body = await read_optional_json(request, DecisionBody)
-    truth = await services.executions.decider.decide(
-        await services.executions.row(execution_id),
-        action_id,
+    decision = Decide(
         approve=approve,
+        step=action_id,
         comment=body.comment if body else None,
-        by=principal,
+        by=principal.name,
+        by_id=principal.id,
+        permissions=sorted(principal.permissions),
         address=address_of(request.scope),
     )
+    truth = await services.executions.decider.decide(await services.executions.row(execution_id), decision)
     return execution_answer(services.executions, truth)

@@ -13,16 +13,17 @@ from starlette.responses import Response
 
 from api.auth import guard
 from api.body import Body, read_json
-from api.errors import BadRequest, Conflict, Detail, NotFound
 from api.models import Answer, JsonObject, Listing, Meta, Timestamp
 from api.openapi import BODY_ERRORS, answers, request_body
 from api.query import Page, PerPage
 from api.services import ServicesDep
-from api.times import iso, now_ms
+from api.times import iso
+from executions.errors import BadRequest, Conflict, Detail, NotFound
 from playbooks.record import Json
 from storage import assets, audit
 from storage.assets import AssetRow, NewAsset
 from storage.audit import NewAudit
+from storage.clock import now_ms
 from storage.errors import NotFound as NoSuchRow
 from storage.errors import Taken
 

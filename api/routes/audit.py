@@ -8,12 +8,12 @@ from fastapi import APIRouter, Query
 
 from api.audit import ANONYMOUS
 from api.auth import guard
-from api.errors import BadRequest, Detail
 from api.models import Answer, Listing, Meta, Timestamp
 from api.openapi import answers
 from api.query import Page, PerPage
 from api.services import ServicesDep
 from api.times import iso, parse_iso
+from executions.errors import BadRequest, Detail
 from playbooks.record import Json
 from storage import audit
 

@@ -12,7 +12,6 @@ from starlette.responses import Response, StreamingResponse
 from api.auth import CurrentPrincipal, guard
 from api.body import read_json, read_optional_json
 from api.compare import comparison
-from api.errors import BadRequest, Detail, NotFound
 from api.events import Story
 from api.execution_json import execution_json, summary_json
 from api.execution_models import (
@@ -29,10 +28,11 @@ from api.executions import Executions, Filter, Listed
 from api.models import Listing
 from api.openapi import BODY_ERRORS, answers, request_body
 from api.query import Page, PerPage
-from api.rerunning import FROM_FAILED
 from api.services import ServicesDep
-from api.starting import RerunRequest, RunRequest
-from api.truth import Cancel, Truth
+from executions.errors import BadRequest, Detail, NotFound
+from executions.rerunning import FROM_FAILED
+from executions.starting import RerunRequest, RunRequest
+from executions.truth import Cancel, Truth
 from playbooks.record import Json
 from playbooks.states import State
 from storage import audit, playbooks

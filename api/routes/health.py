@@ -16,9 +16,10 @@ from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, ListWork
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from api.errors import Detail, shaped
+from api.errors import shaped
 from api.models import Answer, ErrorAnswer
 from api.services import Services, ServicesDep
+from executions.errors import Detail
 from storage.errors import DatabaseUnavailable
 
 PROBE_SECONDS = 1.0

@@ -12,16 +12,17 @@ from starlette.responses import JSONResponse, Response
 
 from api.auth import CurrentPrincipal, guard
 from api.definitions import compile_body, definition_body, new_playbook
-from api.errors import BadRequest, Conflict, Detail, NotFound
 from api.models import Answer, Listing, Meta, Timestamp
 from api.openapi import BODY_ERRORS, answers
 from api.paths import PlaybookId, RevisionNumber
 from api.query import Page, PerPage
 from api.services import Services, ServicesDep
-from api.times import iso, now_ms
+from api.times import iso
+from executions.errors import BadRequest, Conflict, Detail, NotFound
 from playbooks.record import Json
 from storage import audit, executions, playbooks
 from storage.audit import NewAudit
+from storage.clock import now_ms
 from storage.errors import NotFound as NoSuchRow
 from storage.errors import Taken
 from storage.playbooks import NewPlaybook, PlaybookRow, RevisionRow

@@ -12,15 +12,16 @@ from starlette.responses import Response
 
 from api.auth import CurrentPrincipal, guard
 from api.body import Body, read_json
-from api.errors import BadRequest, Detail, NotFound
 from api.models import Answer, Listing, Meta, Timestamp
 from api.openapi import BODY_ERRORS, answers, request_body
 from api.query import Page, PerPage
 from api.services import ServicesDep
-from api.times import iso, now_ms, parse_iso
+from api.times import iso, parse_iso
 from api.tokens import new_token, token_hash
+from executions.errors import BadRequest, Detail, NotFound
 from storage import audit, tokens
 from storage.audit import NewAudit
+from storage.clock import now_ms
 from storage.errors import NotFound as NoSuchRow
 from storage.tokens import NewToken, TokenRow
 

@@ -77,7 +77,7 @@ async def test_a_settled_run_survives_the_loss_of_its_history(stack: Stack) -> N
 
 async def test_a_run_whose_history_is_lost_is_settled(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run that Temporal no longer knows is failed, and so is each of its steps: nobody knows what they did."""
-    monkeypatch.setattr("api.truth.START_WINDOW_MS", 0)
+    monkeypatch.setattr("executions.truth.START_WINDOW_MS", 0)
     execution = await stack.start([ECHO, SLEEP])
     status = await stack.until_step(execution, 1, "running")
     await stack.stop_worker()
@@ -143,7 +143,7 @@ async def test_a_row_whose_start_was_lost_is_pending_and_then_settled(
     )
     await stack.database.write(executions.insert, lost)
     assert (await stack.status(lost.id))["status"] == "pending"
-    monkeypatch.setattr("api.truth.START_WINDOW_MS", 0)
+    monkeypatch.setattr("executions.truth.START_WINDOW_MS", 0)
     assert (await stack.status(lost.id))["status"] == "failed"
 
 

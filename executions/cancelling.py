@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from api.errors import NotRunning
-from api.times import now_ms
-from api.truth import Cancel, Reader, Truth
 from engine.runs import Runs
+from executions.errors import NotRunning
+from executions.truth import Cancel, Reader, Truth
 from playbooks.states import State
 from storage import settlement
+from storage.clock import now_ms
 from storage.database import Database
 from storage.executions import ExecutionRow
 

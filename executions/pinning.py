@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from api.errors import BadRequest, Conflict, Detail
-from api.revisions import Revision, Revisions
+from executions.errors import BadRequest, Conflict, Detail
+from executions.revisions import Revision, Revisions
 from playbooks.contract import PinnedPlaybook
 from playbooks.plan import Plan, PlaybookStep
 from storage import playbooks

@@ -10,15 +10,15 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from api.overlay import cancelled, closed_outside, history_lost, with_pending
-from api.revisions import Revision, Revisions
-from api.times import now_ms
 from engine.description import Closed, Description
 from engine.runs import Runs
+from executions.overlay import cancelled, closed_outside, history_lost, with_pending
+from executions.revisions import Revision, Revisions
 from playbooks.progress import decode_step, encode_step
 from playbooks.record import ErrorInfo, RunRecord, StepRecord
 from playbooks.states import State
 from storage import executions, settlement
+from storage.clock import now_ms
 from storage.database import Database
 from storage.executions import ExecutionRow
 

@@ -12,14 +12,21 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
-from api.errors import Conflict, IdempotencyMismatch, NotFound, ParametersInvalid, TooLarge, Unavailable, from_faults
-from api.pinning import Pinner
-from api.rerunning import FROM_FAILED, Earlier, kept
-from api.revisions import Revision, Revisions
-from api.times import now_ms
-from api.truth import Reader, Truth
 from engine.errors import AlreadyRunning, StartRefused, TemporalUnavailable
 from engine.runs import INPUT_LIMIT, Runs, Start
+from executions.errors import (
+    Conflict,
+    IdempotencyMismatch,
+    NotFound,
+    ParametersInvalid,
+    TooLarge,
+    Unavailable,
+    from_faults,
+)
+from executions.pinning import Pinner
+from executions.rerunning import FROM_FAILED, Earlier, kept
+from executions.revisions import Revision, Revisions
+from executions.truth import Reader, Truth
 from playbooks.contract import RunInput, Snapshot, workflow_id
 from playbooks.parameters import ParameterErrors, validate_parameters
 from playbooks.plan import Plan
@@ -28,6 +35,7 @@ from playbooks.record import Json, RunRecord
 from storage import assets, audit, executions, playbooks, settlement
 from storage.assets import AssetRow
 from storage.audit import NewAudit
+from storage.clock import now_ms
 from storage.database import Database
 from storage.executions import ExecutionRow, IdempotencyKey, Inserted, NewExecution, Repeated
 from storage.playbooks import PlaybookRow

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from api.errors import NotApprover, NotFound, NotWaiting, Unavailable
-from api.tokens import Principal
-from api.truth import Reader, Truth
 from engine.errors import DecisionRefused, NoAnswer
 from engine.runs import Runs
+from executions.errors import NotApprover, NotFound, NotWaiting, Unavailable
+from executions.truth import Reader, Truth
 from playbooks.contract import Decide
 from storage.executions import ExecutionRow
 from workflows.approvals import FORBIDDEN
@@ -21,29 +20,18 @@ class Decider:
     runs: Runs
     reader: Reader
 
-    async def decide(
-        self, row: ExecutionRow, step: str, *, approve: bool, comment: str | None, by: Principal, address: str | None
-    ) -> Truth:
+    async def decide(self, row: ExecutionRow, decision: Decide) -> Truth:
         """Approves or rejects the step, and returns the run as it stands then.
 
-        ``step`` is the id of a step, or for one inside of a loop ``<id>.<iteration>``.  Raises NotFound for a step
+        Its ``step`` is the id of a step, or for one inside of a loop ``<id>.<iteration>``.  Raises NotFound for a step
         that the playbook does not have, NotWaiting for one that waits for nothing, NotApprover for somebody who may not
         decide, Unavailable when no worker takes the decision.
         """
         truth = await self.reader.read(row)
-        if step.split(".")[0] not in truth.revision.step_ids:
-            raise NotFound(f"There is no step {step!r} in this execution.")
+        if (decision.step or "").split(".")[0] not in truth.revision.step_ids:
+            raise NotFound(f"There is no step {decision.step!r} in this execution.")
         if truth.is_final or truth.first_run_id is None:
             raise NotWaiting(f"The execution is {truth.record.state.value}.", execution_id=row.id)
-        decision = Decide(
-            approve=approve,
-            step=step,
-            comment=comment,
-            by=by.name,
-            by_id=by.id,
-            permissions=sorted(by.permissions),
-            address=address,
-        )
         try:
             await self.runs.decide(row.workflow_id, truth.first_run_id, decision)
         except DecisionRefused as refusal:

@@ -19,6 +19,8 @@ from activities.execute import ActionRunner
 from engine.client import connect_patiently
 from engine.processes import leave
 from engine.records import RecordKeeper
+from executions.firing import Firer
+from executions.starting import Starter
 from playbooks.contract import SETTLE_ACTIVITY, Settled, Settlement
 from settings import Settings, settings
 from storage.clock import now_ms
@@ -26,6 +28,7 @@ from storage.database import Database
 from storage.errors import NotFound
 from storage.settlement import settle
 from workflows.interpreter import PlaybookWorkflow
+from workflows.schedule import ScheduleWorkflow
 
 log = structlog.get_logger("worker")
 
@@ -66,13 +69,14 @@ def build_worker(
     return Worker(
         client,
         task_queue=config.task_queue,
-        workflows=[PlaybookWorkflow],
+        workflows=[PlaybookWorkflow, ScheduleWorkflow],
         activities=[
             actions.execute,
             Settler(database).settle,
             records.open_child,
             records.discard_child,
             records.note_decision,
+            Firer(database, Starter.build(database, client, config.task_queue)).fire,
         ],
         workflow_runner=runner or UnsandboxedWorkflowRunner(),
         max_cached_workflows=max_cached_workflows,

@@ -18,12 +18,28 @@ from api.limits import Limiter
 from api.logging import configure_logging
 from api.metrics import Metrics, installed_version
 from api.openapi import DESCRIPTION, build_openapi
-from api.routes import actions, approvals, assets, audit, executions, health, playbooks, schemas, tokens
+from api.routes import (
+    actions,
+    approvals,
+    assets,
+    audit,
+    executions,
+    health,
+    hooks,
+    playbooks,
+    schedules,
+    schemas,
+    tokens,
+)
 from api.services import Services
 from api.shell import Shell
-from api.sweep import sweep_for_ever
+from api.sweep import keep_for_ever, sweep_for_ever
 from api.tokens import TokenCache
 from engine.client import API_RETRY, connect
+from engine.schedules import Schedules
+from engine.sealing import Sealer
+from executions.receiving import Receiver
+from executions.timetables import Timetables
 from settings import Settings
 from settings import settings as process_settings
 from storage.database import Database
@@ -72,7 +88,8 @@ def _add_routes(app: FastAPI) -> None:
     ``include_router`` would look for a route router by router, which takes a third of a short request's time.
     Executions come first, so that no other route can take ``/api/playbooks/executions`` for a playbook.
     """
-    for module in (executions, approvals, playbooks, actions, assets, tokens, audit, schemas, health, docs):
+    of_playbooks = (executions, approvals, playbooks, schedules, hooks)
+    for module in (*of_playbooks, actions, assets, tokens, audit, schemas, health, docs):
         for route in module.router.routes:
             if isinstance(route, APIRoute):
                 route.operation_id = route.name.replace(".", "_")
@@ -93,6 +110,7 @@ async def _running(settings: Settings, limiter: Limiter | None) -> AsyncIterator
     """The services while the application runs, with the tasks that belong to them."""
     database = Database(settings.database)
     temporal = await connect(settings, database, lazy=True, retry=API_RETRY)
+    service = Executions.build(settings, database, temporal)
     services = Services(
         settings=settings,
         database=database,
@@ -101,13 +119,16 @@ async def _running(settings: Settings, limiter: Limiter | None) -> AsyncIterator
         tokens=TokenCache(settings, database),
         limiter=limiter,
         journal=Journal(database),
-        executions=Executions.build(settings, database, temporal),
+        executions=service,
+        receiver=Receiver(database, service.starter, Sealer.of(settings)),
+        timetables=Timetables(database, Schedules(temporal, settings.task_queue)),
     )
     tasks = [
         asyncio.create_task(services.journal.run()),
         asyncio.create_task(
             sweep_for_ever(services.executions, settings.sweep_interval, settings.temporal_retention_days)
         ),
+        asyncio.create_task(keep_for_ever(services.timetables, settings.sweep_interval)),
     ]
     if not await _migrated(settings):
         tasks.append(asyncio.create_task(_migrate_later(settings)))

@@ -117,6 +117,17 @@ def parse_json(content: bytes) -> Json:
         raise BadRequest("The body is not valid JSON.", from_faults(error.faults)) from error
 
 
+async def parse_body(request: Request, content: bytes) -> Json:
+    """The JSON value of a body that was read already.
+
+    Raises:
+        UnsupportedMediaType: a ``Content-Type`` other than JSON (absent is taken as JSON).
+        BadRequest: not strict JSON.
+    """
+    _media(request, ("json",))
+    return await _parse(content)
+
+
 async def _parse(content: bytes) -> Json:
     if len(content) <= PARSED_AT_ONCE:
         return parse_json(content)

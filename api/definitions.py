@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import zoneinfo
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
@@ -13,11 +14,14 @@ from api.body import YAML_TYPES, Media, read_definition, workers
 from api.openapi import PLAYBOOK, REF
 from api.paths import RESERVED
 from api.services import services_of
-from executions.errors import BadRequest, Detail, from_faults
+from executions.errors import BadRequest, Conflict, Detail, NotFound, from_faults
+from executions.targets import asset_named
 from playbooks.actions import Catalogue
 from playbooks.compile import Compiled, compile_playbook, compile_value
 from playbooks.faults import DefinitionError
 from playbooks.load import load
+from playbooks.record import Json
+from playbooks.triggers import SCHEDULE
 from storage.clock import now_ms
 from storage.playbooks import NewPlaybook, PlaybookRow
 
@@ -63,7 +67,24 @@ async def compile_body(request: Request, stored: PlaybookRow | None = None) -> S
     own = {compiled.id, compiled.slug} | ({stored.id, stored.slug} if stored else set())
     pinner = services_of(request).executions.starter.pinner
     plan = await pinner.resolved(compiled.plan, compiled.paths, frozenset(name for name in own if name))
+    await _check_trigger(request, compiled.trigger)
     return Source(text, media, replace(compiled, plan=plan))
+
+
+async def _check_trigger(request: Request, trigger: dict[str, Json]) -> None:
+    """What of a schedule can only be checked here: that its asset and its time zone exist."""
+    if trigger["event"] != SCHEDULE:
+        return
+    faults: list[Detail] = []
+    zones = zoneinfo.available_timezones()
+    if zones and trigger.get("timezone", "UTC") not in zones:
+        faults.append(Detail("/trigger/timezone", f"there is no time zone {trigger['timezone']}"))
+    try:
+        await asset_named(services_of(request).database, trigger["asset"])
+    except (NotFound, Conflict) as error:
+        faults.append(Detail("/trigger/asset", error.message))
+    if faults:
+        raise BadRequest("The definition has faults.", faults)
 
 
 def _compile(text: bytes, media: Media, catalogue: Catalogue) -> Compiled:

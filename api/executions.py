@@ -15,8 +15,6 @@ from engine.runs import Runs
 from executions.cancelling import Canceller
 from executions.deciding import Decider
 from executions.errors import NotFound
-from executions.pinning import Pinner
-from executions.revisions import Revisions
 from executions.starting import Starter
 from executions.truth import Reader, Truth, Unsettled
 from playbooks.contract import IO_QUERY, ITERATIONS_QUERY
@@ -71,13 +69,13 @@ class Executions:
     @classmethod
     def build(cls, settings: Settings, database: Database, temporal: Client) -> Executions:
         """The service on these connections."""
-        runs = Runs(temporal, settings.task_queue)
-        reader = Reader(database, runs, Revisions(database))
+        starter = Starter.build(database, temporal, settings.task_queue)
+        runs, reader = starter.runs, starter.reader
         return cls(
             database=database,
             runs=runs,
             reader=reader,
-            starter=Starter(database, runs, reader.revisions, reader, Pinner(database, reader.revisions)),
+            starter=starter,
             decider=Decider(runs, reader),
             canceller=Canceller(database, runs, reader),
             ui_url=ui_base(settings),

@@ -140,5 +140,5 @@ def _complete(path: str, operation: dict[str, Json]) -> None:
     if found.get("$ref", "").endswith("HTTPValidationError"):
         # FastAPI adds it to every route with parameters; here those are 400.
         del responses["422"]
-    if path.startswith("/api/"):
+    if path.startswith("/api/") and "security" not in operation:
         operation["security"] = [{"bearer": []}, {"key": []}]

@@ -13,6 +13,9 @@ from starlette.convertors import Convertor, register_url_convertor
 
 RESERVED: Final = frozenset({"executions", "validate"})
 
+PLAYBOOK_PATH: Final = "/api/playbooks/{playbook_id:playbook}"
+"""Path of one playbook."""
+
 _ID = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
 PlaybookId = Annotated[str, Path(pattern=_ID, description="Id or slug of the playbook.")]

@@ -13,6 +13,8 @@ from api.audit import Journal
 from api.executions import Executions
 from api.limits import Limiter
 from api.tokens import TokenCache
+from executions.receiving import Receiver
+from executions.timetables import Timetables
 from playbooks.actions import Catalogue
 from settings import Settings
 from storage.database import Database
@@ -30,6 +32,8 @@ class Services:
     limiter: Limiter | None
     journal: Journal
     executions: Executions
+    receiver: Receiver
+    timetables: Timetables
 
 
 def services_of(request: Request) -> Services:

@@ -20,6 +20,7 @@ from api.limits import Limiter, address_of
 from api.metrics import Metrics
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_HOOKS = "/api/hooks/"
 _QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
 
 log = structlog.get_logger("api.access")
@@ -57,7 +58,7 @@ class Shell:
         except ClientDisconnect:
             answer.status = 499
         except Exception:
-            log.exception("unhandled error", method=scope["method"], path=scope["path"])
+            log.exception("unhandled error", method=scope["method"], path=told_path(scope["path"]))
             if answer.status is not None:
                 raise
             response = shaped(500, "internal", f"Something went wrong here; the log knows it as {answer.request_id}.")
@@ -72,7 +73,7 @@ class Shell:
         write(
             "request",
             method=scope["method"],
-            path=scope["path"],
+            path=told_path(scope["path"]),
             status=status,
             ms=round(seconds * 1000, 1),
             principal=getattr(principal, "id", None),
@@ -115,6 +116,11 @@ class _Answer:
             if self._shell.limiter is not None:
                 headers += self._shell.limiter.allowance(self._scope).headers()
         return headers
+
+
+def told_path(path: str) -> str:
+    """``path`` as a log may have it: without the token of a hook."""
+    return f"{_HOOKS}***" if path.startswith(_HOOKS) else path
 
 
 def _request_id(scope: Scope) -> str:

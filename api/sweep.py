@@ -12,6 +12,7 @@ import structlog
 
 from api.executions import Executions
 from engine.errors import TemporalUnavailable
+from executions.timetables import Timetables
 from executions.truth import START_WINDOW_MS, Unsettled
 from playbooks.states import State
 from storage import blobs, executions
@@ -27,7 +28,13 @@ DAY_MS = 86_400_000
 KEYS_KEPT_MS = 7 * DAY_MS
 """How long an idempotency key is remembered."""
 
+REPLAYS_KEPT_MS = 366 * DAY_MS
+"""How long the deliveries of a hook are remembered: not every sender signs the time."""
+
 FORGET_SECONDS = 3600
+
+SCHEDULES_SECONDS = 15.0
+"""Schedules are looked at no more often than this."""
 
 log = structlog.get_logger("api.sweep")
 
@@ -47,6 +54,19 @@ async def sweep_for_ever(service: Executions, interval: float, retention_days: i
             log.warning("sweep put off", reason=str(error))
         except Exception:
             log.exception("sweep failed")
+
+
+async def keep_for_ever(timetables: Timetables, interval: float) -> None:
+    """Keeps the schedules in Temporal as the playbooks say, and tells what they have missed; see ``executions``."""
+    while True:
+        try:
+            await timetables.keep()
+            await timetables.tell_missed()
+        except (DatabaseUnavailable, TemporalUnavailable) as error:
+            log.warning("schedules put off", reason=str(error))
+        except Exception:
+            log.exception("schedules failed")
+        await asyncio.sleep(max(interval, SCHEDULES_SECONDS))
 
 
 async def sweep(service: Executions) -> int:
@@ -69,7 +89,7 @@ async def forget(service: Executions, retention_days: int) -> None:
     ``retention_days``, and a run that is open may refer to whatever was stored since it began.
     """
     now = now_ms()
-    await service.database.write(executions.forget_keys, now - KEYS_KEPT_MS)
+    await service.database.write(executions.forget_keys, now - KEYS_KEPT_MS, now - REPLAYS_KEPT_MS)
     oldest = await service.database.read(executions.oldest_open)
     await service.database.write(blobs.forget, min(now, oldest or now) - (retention_days + 1) * DAY_MS)
 

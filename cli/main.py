@@ -11,9 +11,9 @@ from typing import Annotated
 
 import typer
 
-from cli import assets, playbooks, runs, server, tokens
+from cli import assets, hooks, playbooks, runs, server, tokens
 
-GROUPS = {"playbook": playbooks.app, "asset": assets.app, "token": tokens.app}
+GROUPS = {"playbook": playbooks.app, "asset": assets.app, "token": tokens.app, "hook": hooks.app}
 FLAGS = {"help": False, **{name: {"help": False} for name in GROUPS}}
 
 app = typer.Typer(

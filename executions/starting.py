@@ -11,6 +11,7 @@ import uuid
 from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
+from temporalio.client import Client
 
 from engine.errors import AlreadyRunning, StartRefused, TemporalUnavailable
 from engine.runs import INPUT_LIMIT, Runs, Start
@@ -51,6 +52,7 @@ class RunRequest:
     dry_run_reads: bool
     idempotency_key: str | None
     principal_id: str
+    source: str = "api"
 
     def fingerprint(self, playbook_id: str) -> str:
         """What must be the same for two requests to be one: a hash of the playbook and the body."""
@@ -83,6 +85,13 @@ class Starter:
     reader: Reader
     pinner: Pinner
 
+    @classmethod
+    def build(cls, database: Database, temporal: Client, task_queue: str) -> Starter:
+        """A starter of runs on this task queue."""
+        runs = Runs(temporal, task_queue)
+        reader = Reader(database, runs, Revisions(database))
+        return cls(database, runs, reader.revisions, reader, Pinner(database, reader.revisions))
+
     async def start(self, playbook_id: str, request: RunRequest, entry: NewAudit) -> Truth:
         """Starts a run and returns it, ``pending``; with a known idempotency key, the run that it began.
 
@@ -107,6 +116,7 @@ class Starter:
             dry_run=request.dry_run,
             dry_run_reads=request.dry_run_reads,
             workflow_id=workflow_id(playbook.id, asset.id),
+            source=request.source,
         )
         return await self._insert_and_begin(playbook, revision, new, request, entry)
 
@@ -240,7 +250,7 @@ class Starter:
         revision = await self.revisions.get(row.playbook_id, row.revision)
         if row.state is None and await self._is_unknown(row):
             return await self._begin(playbook, revision, row)
-        return await self.reader.read(row)
+        return replace(await self.reader.read(row), repeated=True)
 
     async def _is_unknown(self, row: ExecutionRow) -> bool:
         try:

@@ -50,6 +50,8 @@ class Truth:
     stalled: bool = False
     first_run_id: str | None = None
     """What names an open run in Temporal also after it has continued as new."""
+    repeated: bool = False
+    """An idempotency key was used before, and this is the run that it began."""
 
     @property
     def is_final(self) -> bool:

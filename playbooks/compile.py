@@ -16,6 +16,7 @@ from playbooks.parameters import secret_names, to_schema
 from playbooks.plan import Plan
 from playbooks.planner import Planner
 from playbooks.record import Json
+from playbooks.triggers import check_trigger
 
 MAX_PLAN = 4 * 1024 * 1024
 """Bytes of a plan as JSON: it travels in the workflow's input."""
@@ -68,6 +69,8 @@ def _compile(document: Document, catalogue: Catalogue) -> Compiled:
     for path, message in problems:
         faults.add(("parameters", *path), message)
     names = None if problems else declared_names(schema)
+    if head is not None and not problems:
+        check_trigger(head.trigger, schema, faults)
     planner = Planner(value, head, faults, catalogue, names)
     plan = planner.plan()
     name = value.get("name")

@@ -14,6 +14,10 @@ SETTLE_ACTIVITY = "stanchion.settle"
 OPEN_CHILD_ACTIVITY = "stanchion.open_child"
 DISCARD_CHILD_ACTIVITY = "stanchion.discard_child"
 NOTE_DECISION_ACTIVITY = "stanchion.note_decision"
+FIRE_ACTIVITY = "stanchion.fire"
+SCHEDULE_WORKFLOW = "stanchion.schedule"
+"""Type of the workflow that a schedule starts; no slug has a full stop in it."""
+
 IO_QUERY = "io"
 ITERATIONS_QUERY = "iterations"
 DECIDE_UPDATE = "decide"
@@ -228,3 +232,24 @@ class Settled(BaseModel):
     """The state that the database holds after a settlement; it may be an earlier, final one."""
 
     state: str
+
+
+class Scheduled(BaseModel):
+    """The schedule of a playbook; ``key`` tells one of its schedules from another."""
+
+    playbook_id: str
+    key: str
+
+
+class Fire(Scheduled):
+    """A playbook that is due by its schedule, since ``due_at`` (ms since the epoch)."""
+
+    due_at: int
+
+
+class Fired(BaseModel):
+    """What came of it: ``started``, ``conflict``, ``refused``, or ``superseded`` by another schedule."""
+
+    outcome: str
+    execution_id: str | None = None
+    message: str | None = None

@@ -11,6 +11,7 @@ from playbooks.layout import MAX_STEPS
 from playbooks.messages import Problem, problems_of
 from playbooks.record import Json
 from playbooks.step_definitions import A_STEP, STEP_TYPES, Steps
+from playbooks.triggers import Trigger
 
 
 def _trigger(value: object) -> object:
@@ -24,16 +25,6 @@ _PARAMETERS_SCHEMA = WithJsonSchema(
         "or a list of {name, type, required, default, options}.",
     }
 )
-
-
-class Trigger(Model):
-    """What starts the playbook."""
-
-    event: Annotated[str, StringConstraints(pattern=r"^(manual|schedule|webhook|finding\.[a-z_.]{1,64})$")] = "manual"
-    cron: Text | None = None
-    asset: Text | None = None
-    parameters: dict[str, Any] | None = None
-    conditions: Any = None
 
 
 class Head(Model):

@@ -27,6 +27,8 @@ FAIL = {"action_ref": "core.fail", "parameters": {"message": "no"}}
 CHILD = "the child"
 """Stands for the slug of a playbook with the steps ``child``."""
 
+SCHEDULE = "schedule"
+
 RUNS: dict[str, dict[str, Any]] = {
     "quick_actions": {"steps": [ECHO, {**ECHO, "when": "false"}, ECHO]},
     "ordinary_actions": {"steps": [SLEEP, ECHO, SLEEP]},
@@ -117,7 +119,9 @@ async def save_all(folder: Path, names: list[str]) -> None:
     from tests.stack import running_stack, stack_settings
 
     async with running_stack(stack_settings(folder)) as stack:
-        for name in names or RUNS:
+        if not names or SCHEDULE in names:
+            await save_schedule(stack)
+        for name in [name for name in names or RUNS if name != SCHEDULE]:
             wanted = dict(RUNS[name])
             cancel_at = wanted.pop("cancel_at", None)
             decision = wanted.pop("decide", None)
@@ -133,12 +137,30 @@ async def save_all(folder: Path, names: list[str]) -> None:
                 await stack.until_step(execution, cancel_at, "running")
                 await stack.cancel(execution)
             status = await stack.finish(execution)
-            handle = stack.temporal.get_workflow_handle(status["temporal"]["workflow_id"])
-            while (await handle.describe()).close_time is None:
-                await asyncio.sleep(0.05)
-            history = json.loads((await handle.fetch_history()).to_json())
-            (FOLDER / f"{name}.json").write_text(json.dumps(_anonymous(history), indent=1) + "\n")
+            await save(stack, status["temporal"]["workflow_id"], name)
             print(f"{name}: {status['status']}", flush=True)
+
+
+async def save(stack: Any, workflow_id: str, name: str) -> None:
+    """Writes the history of a workflow once it has closed."""
+    handle = stack.temporal.get_workflow_handle(workflow_id)
+    while (await handle.describe()).close_time is None:
+        await asyncio.sleep(0.05)
+    history = json.loads((await handle.fetch_history()).to_json())
+    (FOLDER / f"{name}.json").write_text(json.dumps(_anonymous(history), indent=1) + "\n")
+
+
+async def save_schedule(stack: Any) -> None:
+    """Saves what a schedule starts when its playbook is due."""
+    asset = await stack.asset()
+    trigger = {"event": "schedule", "cron": "@daily", "asset": asset["id"]}
+    playbook = await stack.playbook([ECHO], trigger=trigger)
+    schedule = stack.temporal.get_schedule_handle(f"{stack.settings.task_queue}:{playbook['id']}")
+    await schedule.trigger()
+    while not (actions := (await schedule.describe()).info.recent_actions):
+        await asyncio.sleep(0.05)
+    await save(stack, actions[0].action.workflow_id, SCHEDULE)
+    print(SCHEDULE, flush=True)
 
 
 async def decide(stack: Any, execution: str, word: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, bindparam, exists, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, exists, func, insert, or_, select, update
 from sqlalchemy import delete as delete_from
 from sqlalchemy.dialects import postgresql, sqlite
 
@@ -94,6 +94,15 @@ def get(connection: Connection, asset_id: str) -> AssetRow | None:
     """The asset, or None."""
     row = connection.execute(_GET, {"key": asset_id}).one_or_none()
     return None if row is None else _asset(row)
+
+
+def find(connection: Connection, text: str) -> list[AssetRow]:
+    """The asset with this id; without one, those with this hostname, address or name, at most two of them."""
+    known = get(connection, text)
+    if known is not None:
+        return [known]
+    named = or_(_a.hostname == text, _a.ip == text, _a.name == text)
+    return [_asset(row) for row in connection.execute(select(*_columns).where(_kept, named).limit(2))]
 
 
 def list_assets(

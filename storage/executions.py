@@ -11,7 +11,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, fields
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, false, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, false, func, not_, or_, select
 from sqlalchemy import insert as insert_into
 from sqlalchemy.dialects import postgresql, sqlite
 
@@ -134,6 +134,9 @@ class ExecutionRow(ExecutionSummary):
     outputs: Json
 
 
+HOOK = "hook:"
+"""How the principals of hooks begin."""
+
 _c = executions.c
 _FIELDS = [field.name for field in fields(ExecutionRow)]
 _NEW_FIELDS = [field.name for field in fields(NewExecution)]
@@ -152,7 +155,11 @@ _GET_KEY = select(idempotency_keys.c.execution_id, idempotency_keys.c.body_hash)
 )
 _DISCARD = delete(executions).where(_c.id == bindparam("execution_id"), _c.state.is_(None), _c.closed_at.is_(None))
 _DISCARD_KEY = delete(idempotency_keys).where(idempotency_keys.c.execution_id == bindparam("for_execution"))
-_FORGET_KEYS = delete(idempotency_keys).where(idempotency_keys.c.created_at < bindparam("before"))
+_of_hook = idempotency_keys.c.principal.startswith(HOOK)
+_FORGET_KEYS = delete(idempotency_keys).where(
+    idempotency_keys.c.created_at < bindparam("before"),
+    or_(not_(_of_hook), idempotency_keys.c.created_at < bindparam("hooks_before")),
+)
 _OPEN = (
     select(*_summary_columns)
     .where(_c.closed_at.is_(None), _c.created_at < bindparam("created_before"), _c.number > bindparam("after"))
@@ -190,9 +197,13 @@ def discard(connection: Connection, execution_id: str) -> bool:
     return True
 
 
-def forget_keys(connection: Connection, before: int) -> int:
-    """Delete the idempotency keys that were used before this moment (ms); how many they were."""
-    return connection.execute(_FORGET_KEYS, {"before": before}).rowcount
+def forget_keys(connection: Connection, before: int, hooks_before: int | None = None) -> int:
+    """Delete the idempotency keys that were used before this moment (ms); how many they were.
+
+    Those of hooks, by which replays are known, stay until ``hooks_before`` where it is given.
+    """
+    values = {"before": before, "hooks_before": before if hooks_before is None else hooks_before}
+    return connection.execute(_FORGET_KEYS, values).rowcount
 
 
 def get(connection: Connection, execution_id: str) -> ExecutionRow | None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, bindparam, exists, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Text, bindparam, cast, exists, func, insert, select, update
 from sqlalchemy import delete as delete_from
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
@@ -100,6 +100,7 @@ _kept = _p.deleted_at.is_(None)
 
 _BY_ID = select(*_columns).where(_p.id == bindparam("key"))
 _BY_SLUG = select(*_columns).where(_p.slug == bindparam("key"), _kept)
+_SCHEDULED = select(*_columns).where(cast(_p.trigger, Text).contains('"schedule"'), _kept).order_by(_p.id)
 _LOCK = _BY_ID.where(_kept).with_for_update()
 _REVISION = select(*[_r[name] for name in _REVISION_FIELDS]).where(
     _r.playbook_id == bindparam("key"), _r.revision == bindparam("number")
@@ -168,6 +169,11 @@ def get_revision(connection: Connection, playbook_id: str, number: int) -> Revis
     """A revision, also of a deleted playbook, or None."""
     row = connection.execute(_REVISION, {"key": playbook_id, "number": number}).one_or_none()
     return None if row is None else RevisionRow(**dict(zip(_REVISION_FIELDS, row, strict=True)))
+
+
+def scheduled(connection: Connection) -> list[PlaybookRow]:
+    """The playbooks that run by the clock."""
+    return [_playbook(row) for row in connection.execute(_SCHEDULED)]
 
 
 def list_revisions(

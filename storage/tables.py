@@ -189,6 +189,21 @@ tokens = Table(
     Column("revoked_at", BigInteger),
 )
 
+hooks = Table(
+    "hooks",
+    metadata,
+    Column("id", Words, primary_key=True),
+    Column("playbook_id", Words, ForeignKey("playbooks.id", name="fk_hooks_playbook_id_playbooks"), nullable=False),
+    Column("name", Words, nullable=False),
+    Column("token_hash", Words, nullable=False, unique=True),
+    Column("signature", Words, nullable=False),
+    Column("secret", Words),
+    Column("created_at", BigInteger, nullable=False),
+    Column("created_by", Words, nullable=False),
+    Column("removed_at", BigInteger),
+    Index("ix_hooks_playbook_id", "playbook_id"),
+)
+
 audit = Table(
     "audit",
     metadata,

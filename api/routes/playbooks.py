@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from typing import Annotated, Any
 
+import structlog
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Connection
@@ -18,8 +20,10 @@ from api.paths import PlaybookId, RevisionNumber
 from api.query import Page, PerPage
 from api.services import Services, ServicesDep
 from api.times import iso
+from engine.errors import TemporalUnavailable
 from executions.errors import BadRequest, Conflict, Detail, NotFound
 from playbooks.record import Json
+from playbooks.triggers import MANUAL
 from storage import audit, executions, playbooks
 from storage.audit import NewAudit
 from storage.clock import now_ms
@@ -28,6 +32,8 @@ from storage.errors import Taken
 from storage.playbooks import NewPlaybook, PlaybookRow, RevisionRow
 
 router = APIRouter(prefix="/api/playbooks", tags=["playbooks"])
+
+log = structlog.get_logger(__name__)
 
 NAMED = "/{playbook_id:playbook}"
 """Path of one playbook: see ``api.paths`` for the words that are no playbook."""
@@ -98,6 +104,7 @@ async def create_playbook(request: Request, services: ServicesDep, principal: Cu
         row, revision = await services.database.write(_create, new, entry)
     except Taken as error:
         raise _taken(error, new) from error
+    await _follow(services, row, {})
     return _whole(row, revision, status=201, headers={"Location": f"/api/playbooks/{row.id}"})
 
 
@@ -156,6 +163,7 @@ async def replace_playbook(
     """Store a new revision; runs that are under way keep theirs."""
     source = await compile_body(request, await services.database.read(playbooks.get, playbook_id))
     row, _ = await _read(services, playbook_id)
+    before = row.trigger
     if source.compiled.id not in (None, row.id):
         raise BadRequest("The id of a playbook cannot change.", [Detail("/id", f"must be {row.id}, or absent")])
     new = new_playbook(source, row.id, principal.id)
@@ -166,6 +174,7 @@ async def replace_playbook(
         raise _taken(error, new) from error
     except NoSuchRow as error:
         raise _unknown(playbook_id) from error
+    await _follow(services, row, before)
     return _whole(row, revision)
 
 
@@ -184,6 +193,7 @@ async def delete_playbook(request: Request, services: ServicesDep, playbook_id: 
         await services.database.write(_delete, row.id, entry)
     except NoSuchRow as error:
         raise _unknown(playbook_id) from error
+    await _follow(services, replace(row, trigger={"event": MANUAL}), row.trigger)
 
 
 @router.get(
@@ -224,6 +234,14 @@ async def read_revision(services: ServicesDep, playbook_id: PlaybookId, number: 
     if revision is None:
         raise NotFound(f"The playbook {row.id} has no revision {number}.")
     return _whole(row, revision)
+
+
+async def _follow(services: Services, row: PlaybookRow, before: dict[str, Json]) -> None:
+    """Has Temporal's schedule follow the stored playbook; where Temporal is away, the sweep does it later."""
+    try:
+        await services.timetables.follow(row, before)
+    except TemporalUnavailable as error:
+        log.warning("the schedule follows later", playbook_id=row.id, reason=str(error))
 
 
 def _create(connection: Connection, new: NewPlaybook, entry: NewAudit) -> tuple[PlaybookRow, RevisionRow]:

@@ -12,6 +12,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 
 from tests.stack import running_stack, stack_settings, states
 from workflows.interpreter import PlaybookWorkflow
+from workflows.schedule import ScheduleWorkflow
 
 HISTORIES = sorted((Path(__file__).parents[2] / "histories").glob("*.json"))
 SANDBOX = SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules("re2", "_re2"))
@@ -21,15 +22,16 @@ SANDBOX = SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_
 @pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.stem)
 async def test_a_saved_history_replays(path: Path, runner: WorkflowRunner) -> None:
     """The interpreter issues the same commands again, inside the SDK's sandbox and outside."""
-    replayer = Replayer(workflows=[PlaybookWorkflow], workflow_runner=runner, data_converter=pydantic_data_converter)
+    workflows = [PlaybookWorkflow, ScheduleWorkflow]
+    replayer = Replayer(workflows=workflows, workflow_runner=runner, data_converter=pydantic_data_converter)
     await replayer.replay_workflow(WorkflowHistory.from_json(path.stem, path.read_text()))
 
 
 def test_every_kind_of_run_has_a_history() -> None:
     """The folder holds what scripts/save_histories.py makes."""
-    from scripts.save_histories import RUNS
+    from scripts.save_histories import RUNS, SCHEDULE
 
-    assert {path.stem for path in HISTORIES} >= set(RUNS)
+    assert {path.stem for path in HISTORIES} >= {*RUNS, SCHEDULE}
 
 
 async def test_the_interpreter_runs_in_the_sandbox(tmp_path: Path) -> None:

@@ -221,3 +221,16 @@ def test_token_of_the_data_folder_stays_on_this_machine(tmp_path: Path, monkeypa
     (tmp_path / "admin-token").write_text("stn_local\n")
     monkeypatch.setenv("STANCHION_DATA_DIR", str(tmp_path))
     assert local_token("https://stanchion.example.com") is None
+
+
+def test_a_hook_is_printed_with_its_whole_address() -> None:
+    """Address and secret, a line each: nothing shows them again."""
+    made = {"id": "h-1", "url": "/api/hooks/stn_x", "token": "stn_x", "secret": "whsec_y", "signature": "standard"}
+    with FakeApi(lambda _: Reply(201, made)) as api:
+        outcome = stanchion(api, "hook", "create", "triage", "scanner")
+    assert outcome.stdout.splitlines()[0].endswith("/api/hooks/stn_x")
+    assert outcome.stdout.splitlines()[1] == "whsec_y"
+    assert (api.asked[0].path, api.asked[0].json) == (
+        "/api/playbooks/triage/hooks",
+        {"name": "scanner", "signature": "standard"},
+    )

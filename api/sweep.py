@@ -59,6 +59,7 @@ async def sweep_for_ever(service: Executions, interval: float, retention_days: i
 async def keep_for_ever(timetables: Timetables, interval: float) -> None:
     """Keeps the schedules in Temporal as the playbooks say, and tells what they have missed; see ``executions``."""
     while True:
+        await asyncio.sleep(max(interval, SCHEDULES_SECONDS))
         try:
             await timetables.keep()
             await timetables.tell_missed()
@@ -66,7 +67,6 @@ async def keep_for_ever(timetables: Timetables, interval: float) -> None:
             log.warning("schedules put off", reason=str(error))
         except Exception:
             log.exception("schedules failed")
-        await asyncio.sleep(max(interval, SCHEDULES_SECONDS))
 
 
 async def sweep(service: Executions) -> int:

@@ -12,6 +12,8 @@ from playbooks.contract import Decide
 from storage.executions import ExecutionRow
 from workflows.approvals import FORBIDDEN
 
+MOVED_ATTEMPTS = 3
+
 
 @dataclass(frozen=True, slots=True)
 class Decider:
@@ -27,7 +29,22 @@ class Decider:
         that the playbook does not have, NotWaiting for one that waits for nothing, NotApprover for somebody who may not
         decide, Unavailable when no worker takes the decision.
         """
-        truth = await self.reader.read(row)
+        for attempt in range(MOVED_ATTEMPTS):
+            truth = await self.reader.read(row)
+            try:
+                await self._decide(row, truth, decision)
+                break
+            except NotWaiting:
+                # A run that continues as new in this very moment waits again as soon as it has.
+                if attempt + 1 == MOVED_ATTEMPTS or not await self._has_moved(row, truth):
+                    raise
+        return await self.reader.reread(row)
+
+    async def _has_moved(self, row: ExecutionRow, truth: Truth) -> bool:
+        latest = await self.reader.reread(row)
+        return not latest.is_final and latest.run_id != truth.run_id
+
+    async def _decide(self, row: ExecutionRow, truth: Truth, decision: Decide) -> None:
         if (decision.step or "").split(".")[0] not in truth.revision.step_ids:
             raise NotFound(f"There is no step {decision.step!r} in this execution.")
         if truth.is_final or truth.first_run_id is None:
@@ -40,7 +57,6 @@ class Decider:
             raise NotWaiting(_sentence(refusal), execution_id=row.id) from refusal
         except NoAnswer as error:
             raise Unavailable("worker", f"{error}; it may still be taken: ask again") from error
-        return await self.reader.reread(row)
 
 
 def _sentence(refusal: DecisionRefused) -> str:

@@ -134,6 +134,13 @@ class Reader:
         parent = await self.database.read(executions.get, row.parent_id)
         return parent is not None and parent.closed_at is None
 
+    async def _parent_was_cancelled(self, row: ExecutionRow) -> bool:
+        """Whether the row is of a sub-playbook that was never started, since its parent was cancelled first."""
+        if row.parent_id is None:
+            return False
+        parent = await self.database.read(executions.get, row.parent_id)
+        return parent is not None and parent.state is State.CANCELLED
+
     async def close_frozen(self, row: ExecutionRow, found: Description | None) -> None:
         """Closes a run that reads ``cancelled`` already and whose workflow has gone without its last act."""
         await self._settle_outside(row, await self.revisions.get(row.playbook_id, row.revision), found)
@@ -157,6 +164,10 @@ class Reader:
         self, row: ExecutionRow, revision: Revision, found: Description | None, at: int
     ) -> tuple[State, ErrorInfo | None, list[StepRecord]]:
         """What a run is that Temporal closed, or lost, without its last act."""
+        if found is None and await self._parent_was_cancelled(row):
+            text = "its parent was cancelled before it began"
+            steps = [StepRecord() for _ in revision.steps]
+            return State.CANCELLED, ErrorInfo("cancelled", text), cancelled(steps, revision.step_ids, (), at)
         if found is None:
             text = "Temporal holds no history of this run: it was never taken, or has been dropped"
             return State.FAILED, ErrorInfo("history_lost", text), history_lost(len(revision.steps))

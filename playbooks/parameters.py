@@ -154,6 +154,11 @@ def _from_list(parameters: Sequence[Json]) -> tuple[dict[str, Json], list[Proble
         if entry.type == "enum" and not entry.options:
             problems.append(((index,), "an enum needs options"))
             continue
+        if entry.type != "list":
+            kind = _LISTED_TYPES[entry.type]
+            message = f"this option is not of the type {entry.type}"
+            wrong = [number for number, option in enumerate(entry.options or []) if violations(kind, option)]
+            problems += [((index, "options", number), message) for number in wrong]
         part = _listed_schema(entry)
         schema["properties"][entry.name] = part
         if entry.required and "default" not in part:

@@ -8,6 +8,9 @@ from typing import Any
 import httpx2
 import pytest
 
+from engine.errors import DecisionRefused
+from engine.runs import Runs
+from executions.deciding import Decider
 from playbooks.contract import Decide
 from tests.integration.engine.test_blocks import by_id, echo, statuses
 from tests.stack import Stack
@@ -206,3 +209,25 @@ async def test_many_clients(stack: Stack) -> None:
     assert sorted(answer.status_code for answer in answers) == [200, 409]
     done = await stack.finish(execution)
     assert done["status"] == ("completed" if answers[0].status_code == 200 else "failed")
+
+
+async def test_a_decision_follows_a_run_that_continues_as_new(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It came in the moment between two parts of a run, in which nothing waits: it is given to the next part."""
+    execution = await waiting(stack, ASK)
+    original, tries = Runs.decide, 0
+
+    async def between_two_parts(runs: Runs, *arguments: Any) -> str:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            raise DecisionRefused("not_waiting", "the step ask does not wait for approval")
+        return await original(runs, *arguments)
+
+    async def moved(*_: object) -> bool:
+        return True
+
+    monkeypatch.setattr(Runs, "decide", between_two_parts)
+    monkeypatch.setattr(Decider, "_has_moved", moved)
+    assert (await decide(stack, execution)).status_code == 200
+    assert (await stack.finish(execution))["status"] == "completed"
+    assert tries == 2

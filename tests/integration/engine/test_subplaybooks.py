@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from storage import executions
+from storage.executions import NewExecution
 from tests.integration.engine.test_blocks import by_id, echo, fails, sleeps, statuses
 from tests.stack import Stack
 
@@ -196,3 +198,30 @@ async def test_a_worker_that_stops_in_the_middle(stack: Stack) -> None:
     await stack.start_worker()
     assert (await stack.finish(parent))["status"] == "completed"
     assert (await stack.finish(inner["execution_id"]))["status"] == "completed"
+
+
+async def test_one_that_never_began_is_cancelled_with_its_parent(stack: Stack) -> None:
+    """The parent was cancelled when the row was written and the child was not started yet."""
+    parent = await stack.start([sleeps("long", 60)])
+    await stack.until_step(parent, 0, "running")
+    await stack.cancel(parent)
+    await stack.finish(parent)
+    row = await stack.database.read(executions.get, parent)
+    assert row is not None
+    child = NewExecution(
+        id="exec-never-begun",
+        created_at=row.created_at - 120_000,
+        created_by=parent,
+        playbook_id=row.playbook_id,
+        revision=row.revision,
+        asset_id=row.asset_id,
+        asset=row.asset,
+        parameters={},
+        dry_run=False,
+        workflow_id="nobody:knows",
+        parent_id=parent,
+        parent_step="sub",
+    )
+    await stack.database.write(executions.insert, child)
+    status = await stack.status(child.id)
+    assert (status["status"], statuses(status)) == ("cancelled", {"long": "cancelled"})

@@ -108,6 +108,7 @@ def test_all_faults_of_the_list_at_once() -> None:
         {"name": "f"},
         {"name": "g", "type": "enum", "options": ["x"], "default": "y"},
         {"type": "float", "nmae": "h"},
+        {"name": "o", "type": "integer", "options": [1, "2"]},
     ]
     _, problems = to_schema(entries)
     assert [path for path, _ in problems] == [
@@ -121,6 +122,7 @@ def test_all_faults_of_the_list_at_once() -> None:
         (7, "name"),
         (7, "type"),
         (7, "nmae"),
+        (8, "options", 1),
     ]
     assert problems[5][1] == "the parameter f stands twice"
 

@@ -30,6 +30,12 @@ class Settings(BaseSettings):
     temporal_retention_days: int = Field(30, ge=1, description="Days that Temporal keeps closed runs.")
     task_queue: str = Field("stanchion", description="Temporal task queue of workflows and activities.")
     admin_token: SecretStr | None = Field(None, description="A token with every permission, for the first start.")
+    phantom_user: str | None = Field(None, description="A user of the Phantom interface, for the first start.")
+    phantom_password: SecretStr | None = Field(None, description="The password of that user.")
+    phantom_token: SecretStr | None = Field(None, description="A token (ph-auth-token) of the Phantom interface.")
+    phantom_exclusive: bool = Field(
+        False, description="A playbook runs on a container once at a time, also through the Phantom interface."
+    )
     encryption_key: SecretStr | None = Field(
         None,
         description="Base64 of 32 bytes: payloads in Temporal are encrypted with AES-GCM. "

@@ -18,6 +18,8 @@ from api.limits import Limiter
 from api.logging import configure_logging
 from api.metrics import Metrics, installed_version
 from api.openapi import DESCRIPTION, build_openapi
+from api.phantom.app import phantom
+from api.phantom.auth import Gate
 from api.routes import (
     actions,
     approvals,
@@ -88,6 +90,7 @@ def _add_routes(app: FastAPI) -> None:
     ``include_router`` would look for a route router by router, which takes a third of a short request's time.
     Executions come first, so that no other route can take ``/api/playbooks/executions`` for a playbook.
     """
+    app.router.routes.append(phantom())
     of_playbooks = (executions, approvals, playbooks, schedules, hooks)
     for module in (*of_playbooks, actions, assets, tokens, audit, schemas, health, docs):
         for route in module.router.routes:
@@ -121,6 +124,7 @@ async def _running(settings: Settings, limiter: Limiter | None) -> AsyncIterator
         journal=Journal(database),
         executions=service,
         receiver=Receiver(database, service.starter, Sealer.of(settings)),
+        phantom=Gate(settings, database),
         timetables=Timetables(database, Schedules(temporal, settings.task_queue)),
     )
     tasks = [

@@ -13,6 +13,7 @@ from starlette.routing import Match
 
 from api.body import model_details
 from api.errors import MethodNotAllowed, error_response, shaped
+from api.phantom.errors import is_phantom, phantom_error
 from api.services import services_of
 from engine.errors import TemporalUnavailable
 from executions.errors import BadRequest, Detail, NotFound, Refusal, Unavailable
@@ -55,21 +56,27 @@ async def _validation_error(request: Request, error: Exception) -> Response:
 
 
 async def _database_unavailable(request: Request, error: Exception) -> Response:
-    return error_response(Unavailable("database", cast(DatabaseUnavailable, error).detail))
+    return _shaped(request, Unavailable("database", cast(DatabaseUnavailable, error).detail))
 
 
 async def _temporal_unavailable(request: Request, error: Exception) -> Response:
-    return error_response(Unavailable("temporal", str(error)))
+    return _shaped(request, Unavailable("temporal", str(error)))
 
 
 def _answer(request: Request, error: Refusal) -> Response:
     if error.status not in (401, 403):
         services_of(request).journal.refused(request, error.code)
-    return error_response(error)
+    return _shaped(request, error)
+
+
+def _shaped(request: Request, error: Refusal) -> Response:
+    return phantom_error(error) if is_phantom(request.url.path) else error_response(error)
 
 
 def _not_allowed(request: Request) -> MethodNotAllowed:
     """405 with all methods of the path; Starlette would name only those of the first route that fits."""
+    if is_phantom(request.url.path):
+        return MethodNotAllowed(f"{request.method} is not supported here.")
     allowed = [method for method in METHODS if _is_routed(request, method)]
     if "GET" in allowed:
         allowed.insert(1, "HEAD")

@@ -12,6 +12,7 @@ from temporalio.client import Client
 from api.audit import Journal
 from api.executions import Executions
 from api.limits import Limiter
+from api.phantom.auth import Gate
 from api.tokens import TokenCache
 from executions.receiving import Receiver
 from executions.timetables import Timetables
@@ -34,6 +35,7 @@ class Services:
     executions: Executions
     receiver: Receiver
     timetables: Timetables
+    phantom: Gate
 
 
 def services_of(request: Request) -> Services:

@@ -18,6 +18,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.errors import shaped
 from api.limits import Limiter, address_of
 from api.metrics import Metrics
+from api.phantom.errors import is_phantom
+from api.phantom.wire import failure
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _HOOKS = "/api/hooks/"
@@ -61,7 +63,9 @@ class Shell:
             log.exception("unhandled error", method=scope["method"], path=told_path(scope["path"]))
             if answer.status is not None:
                 raise
-            response = shaped(500, "internal", f"Something went wrong here; the log knows it as {answer.request_id}.")
+            told = f"Something went wrong here; the log knows it as {answer.request_id}."
+            phantom = is_phantom(scope["path"])
+            response = failure(told, 500) if phantom else shaped(500, "internal", told)
             await response(scope, receive, answer.send)
 
     def _record(self, scope: Scope, answer: _Answer, seconds: float) -> None:

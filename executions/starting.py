@@ -103,7 +103,7 @@ class Starter:
         if asset is None:
             raise NotFound(f"There is no asset {request.target_asset_id!r}.")
         revision = await self.revisions.get(playbook.id, playbook.revision)
-        parameters = _validated(revision, request.parameters)
+        parameters = validated(revision, request.parameters)
         new = NewExecution(
             id=f"exec-{uuid.uuid4()}",
             created_at=now_ms(),
@@ -149,6 +149,7 @@ class Starter:
             workflow_id=workflow_id(row.playbook_id, row.asset_id),
             rerun_of=row.id,
             rerun_from=request.origin,
+            context=row.context,
         )
         return await self._insert_and_begin(playbook, revision, new, request, entry)
 
@@ -164,7 +165,7 @@ class Starter:
         inserted = await self.database.write(_insert, new, key, entry)
         if isinstance(inserted, Repeated):
             return await self._repeated(playbook, request, inserted)
-        return await self._begin(playbook, revision, new)
+        return await self.begin(playbook, revision, new)
 
     async def _input(self, revision: Revision, new: NewExecution | ExecutionRow) -> RunInput:
         try:
@@ -182,6 +183,7 @@ class Starter:
             dry_run=new.dry_run,
             dry_run_reads=new.dry_run_reads,
             playbooks=pinned,
+            context=new.context or {},
             resume=await self._kept(revision, new) if new.rerun_from == FROM_FAILED else None,
         )
 
@@ -191,7 +193,8 @@ class Starter:
         earlier = await self.database.read(_earlier, new.rerun_of, revision.plan)
         return kept(earlier)
 
-    async def _begin(self, playbook: PlaybookRow, revision: Revision, new: NewExecution | ExecutionRow) -> Truth:
+    async def begin(self, playbook: PlaybookRow, revision: Revision, new: NewExecution | ExecutionRow) -> Truth:
+        """Has Temporal start the run whose row is written; takes the row back where it does not."""
         given = await self._input(revision, new)
         start = Start(
             workflow_id=new.workflow_id,
@@ -249,7 +252,7 @@ class Starter:
             raise Unavailable("temporal", "the first request with this key is being taken back; try again")
         revision = await self.revisions.get(row.playbook_id, row.revision)
         if row.state is None and await self._is_unknown(row):
-            return await self._begin(playbook, revision, row)
+            return await self.begin(playbook, revision, row)
         return replace(await self.reader.read(row), repeated=True)
 
     async def _is_unknown(self, row: ExecutionRow) -> bool:
@@ -273,7 +276,8 @@ def _insert(
     return inserted
 
 
-def _validated(revision: Revision, values: dict[str, Json]) -> dict[str, Json]:
+def validated(revision: Revision, values: dict[str, Json]) -> dict[str, Json]:
+    """The parameters with their defaults; raises ParametersInvalid."""
     try:
         return validate_parameters(revision.parameters_schema, values)
     except ParameterErrors as error:
@@ -352,6 +356,7 @@ def _fresh(new: NewExecution) -> ExecutionRow:
         asset=new.asset,
         parameters=new.parameters,
         outputs=None,
+        context=new.context,
         parent_id=new.parent_id,
         parent_step=new.parent_step,
         rerun_of=new.rerun_of,

@@ -22,7 +22,7 @@ from playbooks.schemas import errors_of, told, validator
 
 Path = tuple[str | int, ...]
 
-SCOPE = ("parameters", "asset", "execution", "steps", "vars", "finding", "item", "index")
+SCOPE = ("parameters", "asset", "execution", "steps", "vars", "finding", "container", "artifacts", "item", "index")
 """Names that expressions of a playbook may use, beside ``secrets``, which only templates take."""
 
 ASSET_FIELDS = ("id", "name", "type", "hostname", "ip", "url", "tags", "attributes")

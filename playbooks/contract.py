@@ -111,6 +111,8 @@ class RunInput(BaseModel):
     playbooks: dict[str, PinnedPlaybook] = {}
     parent: ParentRun | None = None
     resume: Snapshot | None = None
+    context: dict[str, Json] = {}
+    """What expressions see besides: ``container`` and ``artifacts`` of a run by the Phantom interface."""
 
 
 class SecretPart(BaseModel):

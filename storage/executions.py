@@ -17,6 +17,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from playbooks.record import ErrorInfo, Json
 from playbooks.states import State
+from storage.phantom import runs as phantom_runs
 from storage.settlement import freeze_cancelled, note_cancel, settle, settle_outside
 from storage.tables import execution_io, executions, idempotency_keys
 
@@ -65,6 +66,7 @@ class NewExecution:
     parent_step: str | None = None
     rerun_of: str | None = None
     rerun_from: str | None = None
+    context: dict[str, Json] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +134,7 @@ class ExecutionRow(ExecutionSummary):
     asset: dict[str, Json]
     parameters: dict[str, Json]
     outputs: Json
+    context: dict[str, Json] | None
 
 
 HOOK = "hook:"
@@ -154,6 +157,7 @@ _GET_KEY = select(idempotency_keys.c.execution_id, idempotency_keys.c.body_hash)
     idempotency_keys.c.principal == bindparam("for_principal"), idempotency_keys.c.key == bindparam("for_key")
 )
 _DISCARD = delete(executions).where(_c.id == bindparam("execution_id"), _c.state.is_(None), _c.closed_at.is_(None))
+_IS_DISCARDED = select(_c.number).where(_c.id == bindparam("execution_id"), _c.state.is_(None), _c.closed_at.is_(None))
 _DISCARD_KEY = delete(idempotency_keys).where(idempotency_keys.c.execution_id == bindparam("for_execution"))
 _of_hook = idempotency_keys.c.principal.startswith(HOOK)
 _FORGET_KEYS = delete(idempotency_keys).where(
@@ -191,6 +195,9 @@ def insert(connection: Connection, new: NewExecution, idempotency: IdempotencyKe
 
 def discard(connection: Connection, execution_id: str) -> bool:
     """Delete a run that Temporal refused to start, and its key; False when it is final or was never there."""
+    if not connection.execute(_IS_DISCARDED, {"execution_id": execution_id}).first():
+        return False
+    phantom_runs.discard(connection, execution_id)
     if connection.execute(_DISCARD, {"execution_id": execution_id}).rowcount == 0:
         return False
     connection.execute(_DISCARD_KEY, {"for_execution": execution_id})

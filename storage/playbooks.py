@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 
 from playbooks.record import Json
 from storage.errors import NotFound, Taken
+from storage.phantom.tables import playbook_numbers
 from storage.search import fold
 from storage.tables import playbook_revisions, playbook_tags, playbooks
 
@@ -130,6 +131,7 @@ def create(connection: Connection, new: NewPlaybook) -> PlaybookRow:
     if connection.execute(_INSERT[connection.dialect.name], _values(row)).first() is None:
         raise Taken("id" if connection.execute(_BY_ID, {"key": new.id}).first() else "slug")
     _add_revision(connection, new.id, 1, new)
+    connection.execute(insert(playbook_numbers), {"playbook_id": new.id, "active": True})
     return row
 
 

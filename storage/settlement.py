@@ -31,6 +31,7 @@ from playbooks.progress import decode_step, encode_step
 from playbooks.record import ErrorInfo, Json, StepRecord
 from playbooks.states import State
 from storage.errors import NotFound
+from storage.phantom import runs as phantom_runs
 from storage.tables import execution_io, executions
 
 AFTER_CANCEL = {
@@ -42,6 +43,10 @@ AFTER_CANCEL = {
 
 CancelNote = tuple[str | None, str | None, int]
 """Who cancelled a run, why, and when (ms since the epoch)."""
+
+
+NEVER_BEGAN = "history_lost"
+"""Code of a run that Temporal knows nothing of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +217,8 @@ def settle_outside(
         cancelled=cancelled,
     )
     number, _ = _end(connection, execution_id, ending)
+    if number is not None and error is not None and error.code == NEVER_BEGAN:
+        phantom_runs.release(connection, execution_id)
     return number is not None
 
 

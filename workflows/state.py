@@ -41,6 +41,8 @@ class RunState:
             "finding": {"asset": given.asset, **(finding if isinstance(finding, dict) else {})},
             "steps": {},
             "vars": self.vars,
+            "container": given.context.get("container"),
+            "artifacts": given.context.get("artifacts") or [],
         }
         self.root = Frame((), names)
         self.iterations: dict[str, list[Json]] = {}

@@ -1,4 +1,4 @@
 """Schema revisions, for Alembic; ``storage.migrate`` runs them."""
 
-HEAD = "0003"
+HEAD = "0004"
 """The revision that this version of the program works with."""

@@ -143,6 +143,7 @@ def _input(at: At, pinned: PinnedPlaybook, parameters: dict[str, Json], executio
         dry_run_reads=given.dry_run_reads,
         playbooks=given.playbooks,
         parent=ParentRun(execution_id=given.execution_id, step_id=at.label),
+        context=given.context,
     )
 
 

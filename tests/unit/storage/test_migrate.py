@@ -18,7 +18,7 @@ from storage.database import Database
 from storage.errors import DatabaseUnavailable, SchemaMismatch
 from storage.migrate import current_revision, migrate
 from storage.migrations import HEAD
-from storage.tables import metadata
+from storage.phantom.tables import metadata
 from tests.postgres import PostgresServer
 
 MIGRATE = "import sys; from storage.migrate import migrate; migrate(sys.argv[1])"

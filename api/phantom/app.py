@@ -1,0 +1,14 @@
+"""The Phantom interface put together, to be mounted in the application."""
+
+from __future__ import annotations
+
+from starlette.routing import Mount
+
+from api.phantom import approvals, containers, notes, playbooks, runs, single_fields, system
+from api.phantom.routing import mounted
+
+
+def phantom() -> Mount:
+    """Everything under ``/rest``; single fields come last, since their paths take every other one."""
+    subjects = (runs, containers, notes, playbooks, approvals, system, single_fields)
+    return mounted([subject.rest for subject in subjects])

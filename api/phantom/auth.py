@@ -1,0 +1,136 @@
+"""Who asks: user and password (Basic, RFC 7617), ``ph-auth-token``, or the token as password of an empty user."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from starlette.requests import Request
+
+from api.errors import Forbidden, Unauthorized
+from api.phantom.passwords import Passwords
+from api.tokens import PERMISSIONS, Principal, token_hash
+from executions.errors import NotFound
+from settings import Settings
+from storage.clock import now_ms
+from storage.database import Database
+from storage.phantom import users
+
+if TYPE_CHECKING:
+    from api.services import Services
+
+CHALLENGE: Final = 'Basic realm="Stanchion", charset="UTF-8"'
+ALLOWED: Final = frozenset(PERMISSIONS) - {"token:admin"}
+"""What the user and the token of the settings may do."""
+
+SETTINGS_TOKEN: Final = Principal("phantom-token", "automation", ALLOWED)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks, and the number that the interface knows them by."""
+
+    principal: Principal
+    number: int
+
+
+@dataclass(slots=True)
+class Gate:
+    """Lets callers in; the interface is off until there is somebody who could be let in."""
+
+    settings: Settings
+    database: Database
+    passwords: Passwords = field(default_factory=Passwords)
+    _is_on: bool = False
+    _numbers: dict[str, int] = field(default_factory=dict)
+
+    async def enter(self, request: Request, services: Services, permissions: Sequence[str]) -> Caller:
+        """The caller, who has one of ``permissions``.
+
+        Raises NotFound while the interface is off, Unauthorized, Forbidden.
+        """
+        await self._check_on()
+        principal = await self._principal(request, services)
+        if services.limiter is not None:
+            services.limiter.take(request.scope, principal.id if principal else None)
+        if principal is None:
+            services.journal.denied(request, None, "unauthorized")
+            raise _unauthorized()
+        request.state.principal = principal
+        if not principal.permissions.intersection(permissions):
+            services.journal.denied(request, principal, "forbidden")
+            raise Forbidden(" or ".join(permissions))
+        return Caller(principal, await self._number(principal))
+
+    async def _check_on(self) -> None:
+        if self._is_on:
+            return
+        given = self.settings
+        configured = given.phantom_token is not None or None not in (given.phantom_user, given.phantom_password)
+        self._is_on = configured or await self.database.read(users.is_anybody)
+        if not self._is_on:
+            raise NotFound("The Phantom interface is off: it has no user and no token yet.")
+
+    async def _principal(self, request: Request, services: Services) -> Principal | None:
+        header = request.headers.get("ph-auth-token")
+        if header is not None:
+            return await self._of_token(header.strip(), services)
+        found = _basic(request)
+        if found is None:
+            return None
+        username, password = found
+        if not username:
+            return await self._of_token(password, services)
+        return await self._of_user(username, password)
+
+    async def _of_token(self, token: str, services: Services) -> Principal | None:
+        secret = self.settings.phantom_token
+        if secret is not None and _same(secret.get_secret_value(), token):
+            return SETTINGS_TOKEN
+        principal, _ = await services.tokens.find(token)
+        return principal
+
+    async def _of_user(self, username: str, password: str) -> Principal | None:
+        name, secret = self.settings.phantom_user, self.settings.phantom_password
+        if name is not None and secret is not None and _same(name, username):
+            return Principal(f"user:{name}", name, ALLOWED) if _same(secret.get_secret_value(), password) else None
+        row = await self.database.read(users.find, username)
+        kept = row.password_hash if row else None
+        if not await self.passwords.check(username, password, kept) or row is None:
+            return None
+        self._numbers.setdefault(f"user:{username}", row.id)
+        return Principal(f"user:{username}", username, frozenset(row.permissions))
+
+    async def _number(self, principal: Principal) -> int:
+        known = self._numbers.get(principal.id)
+        if known is None:
+            known = await self.database.write(users.number_of, principal.id, principal.name, now_ms())
+            self._numbers[principal.id] = known
+        return known
+
+
+def _basic(request: Request) -> tuple[str, str] | None:
+    scheme, _, encoded = request.headers.get("authorization", "").strip().partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        text = base64.b64decode(encoded.strip(), validate=True).decode("utf-8")
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+    username, colon, password = text.partition(":")
+    return (username, password) if colon else None
+
+
+def _same(secret: str, given: str) -> bool:
+    # Digests are compared, so that neither length nor content of the secret shows in the time taken.
+    return hmac.compare_digest(token_hash(secret), token_hash(given))
+
+
+def _unauthorized() -> Unauthorized:
+    error = Unauthorized("Authentication failed: a user and password, or a ph-auth-token, is required.")
+    error.headers["WWW-Authenticate"] = CHALLENGE
+    return error

@@ -1,0 +1,179 @@
+"""What people write beside a container: notes, comments and pins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final
+
+from sqlalchemy import Connection
+from starlette.requests import Request
+
+from api.phantom.auth import Caller
+from api.phantom.given import text
+from api.phantom.resources import Resource, with_times
+from api.phantom.routing import READ, WRITE, Handler, Rest, number_of
+from api.phantom.wire import number_in, read_object
+from api.services import Services
+from executions.errors import BadRequest, NotFound
+from playbooks.record import Json
+from storage import audit
+from storage.audit import NewAudit
+from storage.clock import now_ms
+from storage.phantom.containers import COMMENTS, CONTAINERS, NOTES, PINS
+from storage.phantom.records import Record, Records
+from storage.phantom.users import USERS
+
+rest = Rest()
+
+
+async def _author(services: Services, row: Record) -> Record:
+    user = await services.database.read(USERS.get, int(row.get("author") or row.get("user") or 0))
+    name = user["username"] if user else None
+    return {"_pretty_author": name, "_pretty_user": name, "author_name": name}
+
+
+def _note_json(row: Record) -> Record:
+    return {**with_times(row), "container_id": row["container"], "note": row["content"]}
+
+
+NOTE: Final = Resource("note", NOTES, _note_json, _author)
+COMMENT: Final = Resource("comment", COMMENTS, with_times, _author)
+PIN: Final = Resource("pin", PINS, with_times, _author)
+
+
+def _put_reads(resource: Resource, path: str, inside: str) -> None:
+    async def page(request: Request, services: Services, caller: Caller) -> Json:
+        return await resource.page(request, services)
+
+    async def one(request: Request, services: Services, caller: Caller) -> Json:
+        return await resource.one(request, services)
+
+    async def of_container(request: Request, services: Services, caller: Caller) -> Json:
+        number = number_of(request)
+        if await services.database.read(CONTAINERS.get, number) is None:
+            raise NotFound(f'Container "{number}" not found')
+        return await resource.page(request, services, container=number)
+
+    reads: list[tuple[str, Handler]] = [
+        (path, page),
+        (f"{path}/{{number}}", one),
+        (f"/container/{{number}}/{inside}", of_container),
+    ]
+    for where, handler in reads:
+        rest.route("GET", where, READ)(handler)
+
+
+for _resource, _path, _inside in ((NOTE, "/note", "notes"), (COMMENT, "/container_comment", "comments"),
+                                  (PIN, "/container_pin", "pins")):  # fmt: skip
+    _put_reads(_resource, _path, _inside)
+
+
+@rest.route("POST", "/note", WRITE)
+async def create_note(request: Request, services: Services, caller: Caller) -> Json:
+    """Write a note."""
+    return await _create(request, services, NOTES, "note", _new_note(await read_object(request), caller))
+
+
+@rest.route("POST", "/container/{number}/notes", WRITE)
+async def create_note_in(request: Request, services: Services, caller: Caller) -> Json:
+    """Write a note beside this container."""
+    body = {**await read_object(request), "container_id": number_of(request)}
+    return await _create(request, services, NOTES, "note", _new_note(body, caller))
+
+
+@rest.route("POST", "/note/{number}", WRITE)
+async def update_note(request: Request, services: Services, caller: Caller) -> Json:
+    """Change title, content or format of a note."""
+    row = await NOTE.stored(request, services)
+    body = await read_object(request)
+    values: Record = {
+        name: text(name, body[name]) for name in ("title", "content", "note_format", "note_type") if name in body
+    }
+    await services.database.write(NOTES.change, int(row["id"]), {**values, "modified_time": now_ms()})
+    return {"success": True, "id": row["id"]}
+
+
+@rest.route("DELETE", "/note/{number}", WRITE)
+async def delete_note(request: Request, services: Services, caller: Caller) -> Json:
+    """Delete a note."""
+    row = await NOTE.stored(request, services)
+    await services.database.write(NOTES.remove, NOTES.table.c.id == int(row["id"]))
+    return {"success": True}
+
+
+@rest.route("POST", "/container_comment", WRITE)
+async def create_comment(request: Request, services: Services, caller: Caller) -> Json:
+    """Write a comment."""
+    body = await read_object(request)
+    values: Record = {
+        "container": _container(body),
+        "user": caller.number,
+        "comment": text("comment", body.get("comment", "")),
+        "time": now_ms(),
+    }
+    return await _create(request, services, COMMENTS, "comment", values)
+
+
+@rest.route("POST", "/container_pin", WRITE)
+async def create_pin(request: Request, services: Services, caller: Caller) -> Json:
+    """Pin something to a container."""
+    body = await read_object(request)
+    now = now_ms()
+    values: Record = {
+        "container": _container(body),
+        "author": caller.number,
+        "message": text("message", body.get("message", "")),
+        "data": text("data", body.get("data", "")),
+        "pin_type": text("pin_type", body.get("pin_type", "data")),
+        "pin_style": text("pin_style", body.get("pin_style", "")),
+        "create_time": now,
+        "modified_time": now,
+    }
+    return await _create(request, services, PINS, "pin", values)
+
+
+@rest.route("DELETE", "/container_pin/{number}", WRITE)
+async def delete_pin(request: Request, services: Services, caller: Caller) -> Json:
+    """Take a pin away."""
+    row = await PIN.stored(request, services)
+    await services.database.write(PINS.remove, PINS.table.c.id == int(row["id"]))
+    return {"success": True}
+
+
+def _new_note(body: Mapping[str, Json], caller: Caller) -> Record:
+    now = now_ms()
+    return {
+        "container": _container(body),
+        "artifact": number_in(body, "artifact_id", "artifact"),
+        "author": caller.number,
+        "title": text("title", body.get("title", "")),
+        "content": text("content", body.get("content", "")),
+        "note_type": text("note_type", body.get("note_type", "general")),
+        "note_format": text("note_format", body.get("note_format", "html")),
+        "phase": number_in(body, "phase_id", "phase"),
+        "task": number_in(body, "task_id", "task"),
+        "create_time": now,
+        "modified_time": now,
+    }
+
+
+def _container(body: Mapping[str, Json]) -> int:
+    number = number_in(body, "container_id", "container")
+    if number is None:
+        raise BadRequest('"container_id" is required.')
+    return number
+
+
+async def _create(request: Request, services: Services, records: Records, kind: str, values: Record) -> Json:
+    entry = services.journal.entry(request, f"{kind}.create", kind, None, {"container": values["container"]})
+    number = await services.database.write(_store, records, values, entry)
+    return {"success": True, "id": number}
+
+
+def _store(connection: Connection, records: Records, values: Record, entry: NewAudit) -> int:
+    if CONTAINERS.get(connection, int(values["container"])) is None:
+        raise NotFound(f'Container "{values["container"]}" not found')
+    number = records.create(connection, values)
+    audit.append(connection, replace(entry, object_id=str(number)))
+    return number

@@ -1,0 +1,99 @@
+"""Routes of the Phantom interface: who may, what they are answered, with and without a trailing slash."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Mount, Route, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from api.phantom.auth import Caller
+from api.phantom.wire import LARGEST, answer
+from api.services import Services, services_of
+from executions.errors import NotFound
+from playbooks.record import Json
+from storage.phantom.records import Query
+
+PREFIX: Final = "/rest"
+EXECUTE: Final = ("playbook:execute",)
+READ_RUNS: Final = ("playbook:execute", "playbook:read")
+READ: Final = ("asset:read",)
+WRITE: Final = ("asset:write",)
+READ_PLAYBOOKS: Final = ("playbook:read", "playbook:execute")
+ANY: Final = ("playbook:read", "playbook:execute", "asset:read", "audit:read")
+
+Handler = Callable[[Request, Services, Caller], Awaitable[Json | Response]]
+
+
+class Rest:
+    """The routes of one subject; ``api.phantom.app`` puts them together."""
+
+    def __init__(self) -> None:
+        self.routes: list[Route] = []
+
+    def route(self, method: str, path: str, permissions: Sequence[str]) -> Callable[[Handler], Handler]:
+        """Answers ``method`` on ``path`` by the function, for who has one of ``permissions``."""
+
+        def put(handler: Handler) -> Handler:
+            async def endpoint(request: Request) -> Response:
+                services = services_of(request)
+                caller = await services.phantom.enter(request, services, permissions)
+                content = await handler(request, services, caller)
+                return content if isinstance(content, Response) else answer(content)
+
+            self.routes.append(Route(path, endpoint, methods=[method], name=f"phantom.{handler.__name__}"))
+            return handler
+
+        return put
+
+
+class WithoutSlash:
+    """Takes one trailing slash from the path: clients write both."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["path"]
+        if len(path) > 1 and path.endswith("/"):
+            scope = {**scope, "path": path[:-1]}
+        await self.app(scope, receive, send)
+
+
+def mounted(subjects: Sequence[Rest]) -> Mount:
+    """Everything under ``/rest``."""
+    routes = [route for subject in subjects for route in subject.routes]
+    return Mount(PREFIX, app=WithoutSlash(Router(routes, redirect_slashes=False)), name="phantom")
+
+
+def number_of(request: Request, name: str = "number") -> int:
+    """The number in the path.  Raises NotFound: a number that cannot exist does not."""
+    text = str(request.path_params[name])
+    if text.isascii() and text.isdecimal() and len(text) < 12 and 0 < int(text) <= LARGEST:
+        return int(text)
+    raise NotFound(f'Nothing has the id "{text[:100]}"')
+
+
+def numbers_in_query(request: Request, name: str) -> list[int]:
+    """The numbers under ``name`` in the query: repeated, with commas between them, or a list in JSON."""
+    found: list[int] = []
+    for text in request.query_params.getlist(name):
+        try:
+            parsed = json.loads(text)
+        except ValueError:
+            parsed = text.split(",")
+        for one in parsed if isinstance(parsed, list) else [parsed]:
+            plain = str(one).strip()
+            if plain.isascii() and plain.isdecimal() and len(plain) < 12:
+                found.append(int(plain))
+    return found
+
+
+def listed(rows: Sequence[Json], total: int, query: Query) -> dict[str, Json]:
+    """A list as it is answered: ``{"count", "num_pages", "data"}``."""
+    pages = -(-total // query.size) if query.size else 1
+    return {"count": total, "num_pages": max(pages, 1) if total else 0, "data": list(rows)}

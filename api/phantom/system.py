@@ -1,0 +1,223 @@
+"""The small resources that clients ask for: versions, users, severities, labels, repositories, search, audit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from starlette.requests import Request
+
+from api.phantom import memory
+from api.phantom.auth import Caller
+from api.phantom.query import list_query
+from api.phantom.resources import Resource
+from api.phantom.results import NODE, REPOSITORY
+from api.phantom.routing import ANY, READ, Rest, listed, number_of
+from api.phantom.wire import time_of
+from api.services import Services
+from executions.errors import BadRequest, NotFound
+from playbooks.record import Json
+from storage import audit
+from storage.phantom.containers import ARTIFACTS, CONTAINERS
+from storage.phantom.filters import Condition, Kind
+from storage.phantom.records import Query, Record
+from storage.phantom.users import USERS
+
+rest = Rest()
+
+VERSION: Final = "4.10.7.63984"
+SEVERITIES: Final = ("high", "medium", "low")
+STATUSES: Final = ("new", "open", "closed")
+SENSITIVITIES: Final = ("red", "amber", "green", "white")
+MAX_FOUND: Final = 50
+
+
+def _user_json(row: Record) -> Record:
+    return {
+        "id": row["id"],
+        "username": row["username"],
+        "first_name": "",
+        "last_name": "",
+        "title": "",
+        "email": "",
+        "is_active": True,
+        "type": "automation" if row["token_id"] else "normal",
+        "date_joined": time_of(row["created_at"]),
+        "roles": [],
+        "effective_permissions": row["permissions"],
+        "default_label": "events",
+        "time_zone": "UTC",
+    }
+
+
+USER: Final = Resource("user", USERS, _user_json)
+
+
+@rest.route("GET", "/version", ANY)
+async def version(request: Request, services: Services, caller: Caller) -> Json:
+    """The version of Phantom that this interface answers like."""
+    return {"version": VERSION}
+
+
+@rest.route("GET", "/system_info", ANY)
+async def system_info(request: Request, services: Services, caller: Caller) -> Json:
+    """Where this is, and since when."""
+    base = f"{request.url.scheme}://{request.url.netloc}"
+    return {"base_url": base, "time_zone": "UTC", "version": VERSION, "product_version": VERSION, "node_guid": NODE}
+
+
+@rest.route("GET", "/system_settings", ANY)
+async def system_settings(request: Request, services: Services, caller: Caller) -> Json:
+    """Settings that clients look at."""
+    base = f"{request.url.scheme}://{request.url.netloc}"
+    return {"company_info_settings": {"fqdn": base, "system_name": "Stanchion", "time_zone": "UTC"}}
+
+
+@rest.route("GET", "/health", ANY)
+async def health(request: Request, services: Services, caller: Caller) -> Json:
+    """Whether the parts can be reached is told by `/readyz`; an answer here says that this one can."""
+    return {"status": "ok", "version": VERSION}
+
+
+@rest.route("GET", "/license", ANY)
+async def license_of(request: Request, services: Services, caller: Caller) -> Json:
+    """There is no limit."""
+    return {"name": "Stanchion", "expiration": None, "limits": {}}
+
+
+@rest.route("GET", "/ph_user", ANY)
+async def list_users(request: Request, services: Services, caller: Caller) -> Json:
+    """List the users, and those who have come with a token."""
+    return await USER.page(request, services)
+
+
+@rest.route("GET", "/ph_user/{number}", ANY)
+async def read_user(request: Request, services: Services, caller: Caller) -> Json:
+    """Read a user."""
+    return await USER.one(request, services)
+
+
+@rest.route("GET", "/user_info", ANY)
+async def user_info(request: Request, services: Services, caller: Caller) -> Json:
+    """Who asks."""
+    row = await services.database.read(USERS.get, caller.number)
+    return _user_json(row) if row else {"id": caller.number, "username": caller.principal.name}
+
+
+@rest.route("GET", "/container_options", ANY)
+async def container_options(request: Request, services: Services, caller: Caller) -> Json:
+    """What may be chosen for a container."""
+    return {
+        "label": ["events"],
+        "status": list(STATUSES),
+        "severity": list(SEVERITIES),
+        "sensitivity": list(SENSITIVITIES),
+        "container_type": ["default", "case"],
+    }
+
+
+@rest.route("GET", "/search", READ)
+async def search(request: Request, services: Services, caller: Caller) -> Json:
+    """Containers and artifacts whose name holds the words of `query`."""
+    words = request.query_params.get("query", "").strip().strip("\"'")
+    if not words:
+        raise BadRequest('"query" is required.')
+    found: list[Record] = []
+    for kind, records in (("container", CONTAINERS), ("artifact", ARTIFACTS)):
+        query = Query([Condition("name", "icontains", words)], sort="id", descending=True, size=MAX_FOUND)
+        rows, _ = await services.database.read(records.page, query)
+        found += [{"category": kind, "id": row["id"], "title": row["name"], "url": f"/rest/{kind}/{row['id']}"}
+                  for row in rows]  # fmt: skip
+    return {"count": len(found), "num_pages": 1 if found else 0, "results": found, "data": found}
+
+
+@rest.route("GET", "/audit", ("audit:read",))
+async def list_audit(request: Request, services: Services, caller: Caller) -> Json:
+    """The latest entries of the audit trail."""
+    return {"data": await _entries(services, None, None)}
+
+
+@rest.route("GET", "/container/{number}/audit", READ)
+async def audit_of_container(request: Request, services: Services, caller: Caller) -> Json:
+    """The entries of the audit trail about a container."""
+    return {"data": await _entries(services, "container", str(number_of(request)))}
+
+
+@rest.route("GET", "/container/{number}/attachments", READ)
+async def attachments_of(request: Request, services: Services, caller: Caller) -> Json:
+    """Files of a container: none are kept here."""
+    if await services.database.read(CONTAINERS.get, number_of(request)) is None:
+        raise NotFound(f'Container "{number_of(request)}" not found')
+    return {"count": 0, "num_pages": 0, "data": []}
+
+
+async def _entries(services: Services, kind: str | None, number: str | None) -> list[Json]:
+    rows, _ = await services.database.read(audit.list_audit, object_type=kind, object_id=number, per_page=500)
+    return [
+        {
+            "id": row.id,
+            "time": time_of(row.at),
+            "user": row.actor_name,
+            "action": row.action,
+            "object": row.object_type,
+            "object_id": row.object_id,
+            "outcome": row.outcome,
+            "ip_address": row.address,
+        }
+        for row in rows
+    ]
+
+
+def _constant(path: str, rows: Callable[[], Sequence[Record]]) -> None:
+    """A list that never changes, such as that of the severities."""
+    kinds: dict[str, Kind] = {
+        name: "number" if isinstance(value, int) and not isinstance(value, bool) else "flag"
+        if isinstance(value, bool) else "text"
+        for name, value in rows()[0].items()
+    }  # fmt: skip
+    fields = memory.declared(kinds)
+
+    async def page(request: Request, services: Services, caller: Caller) -> Json:
+        query = list_query(request, fields)
+        found, total = memory.page_of(rows(), fields, query)
+        return listed(found, total, query)
+
+    async def one(request: Request, services: Services, caller: Caller) -> Json:
+        wanted = str(request.path_params["number"])
+        for row in rows():
+            if wanted in (str(row["id"]), row["name"]):
+                return row
+        raise NotFound(f'{path.removeprefix("/")} "{wanted[:100]}" not found')
+
+    rest.route("GET", path, ANY)(page)
+    rest.route("GET", f"{path}/{{number}}", ANY)(one)
+
+
+def _named(names: Sequence[str], **more: Json) -> Callable[[], list[Record]]:
+    def rows() -> list[Record]:
+        return [
+            {"id": number, "name": name, "order": number, "disabled": False, "is_default": number == 1, **more}
+            for number, name in enumerate(names, start=1)
+        ]
+
+    return rows
+
+
+def _repositories() -> list[Record]:
+    return [
+        {"id": 1, "name": REPOSITORY, "uri": "", "type": "local", "disabled": False, "read_only": False, "version": 1,
+         "branch": ""}
+    ]  # fmt: skip
+
+
+def _nodes() -> list[Record]:
+    return [{"id": 1, "name": "stanchion", "guid": NODE, "online": True, "enabled": True, "version": 1}]
+
+
+_constant("/severity", _named(SEVERITIES))
+_constant("/container_status", _named(STATUSES, status_type="open"))
+_constant("/label", _named(["events"]))
+_constant("/scm", _repositories)
+_constant("/cluster_node", _nodes)
+_constant("/tenant", _named(["default"]))
+_constant("/role", _named(["Administrator", "Automation"]))

@@ -1,0 +1,128 @@
+"""Containers, their artifacts, and what people write beside them; deleting a container deletes all of it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import ColumnElement, Connection, func, select
+
+from storage.phantom.filters import Field, Fields, Kind
+from storage.phantom.records import Record, Records
+from storage.phantom.tables import artifacts, comments, containers, notes, pins, taken_artifacts, users
+
+_TIMES: Final = frozenset({"modified_time", "time"})
+
+
+def _kind(column: ColumnElement[object]) -> Kind:
+    name = str(column.key)
+    if name.endswith("_time") or name in _TIMES:
+        return "time"
+    match type(column.type).__name__:
+        case "Boolean":
+            return "flag"
+        case "JsonText":
+            return "json"
+        case "Integer" | "BigInteger" | "Variant":
+            return "number"
+    return "text"
+
+
+def _fields(columns: list[ColumnElement[object]], more: Fields, aliases: dict[str, str] | None = None) -> Fields:
+    """What a list filters and sorts by: the readable columns, computed fields, and other names for some of them."""
+    packed = ("custom_fields", "data", "cef", "cef_types")
+    own = {str(column.key): Field(column, _kind(column)) for column in columns if column.key not in packed}
+    named = {alias: own[name] for alias, name in (aliases or {}).items()}
+    return {**own, **named, **more}
+
+
+_c, _a = containers.c, artifacts.c
+
+_COUNT = select(func.count()).where(_a.container == _c.id).correlate(containers).scalar_subquery()
+
+
+def _of_user(owner: ColumnElement[object]) -> ColumnElement[str]:
+    return select(users.c.username).where(users.c.id == owner).scalar_subquery()
+
+
+def of_container(name: str, container: ColumnElement[object]) -> ColumnElement[object]:
+    """A field of the container with this number."""
+    return select(_c[name]).where(_c.id == container).scalar_subquery()
+
+
+CONTAINERS: Final = Records(
+    containers,
+    _fields(
+        list(_c),
+        {"artifact_count": Field(_COUNT, "number"), "owner__username": Field(_of_user(_c.owner))},
+        {"owner_id": "owner", "asset_id": "asset", "severity_id": "severity", "severity__name": "severity",
+         "status__name": "status", "label__name": "label", "tenant_id": "tenant"},
+    ),
+    extra=[_COUNT.label("artifact_count")],
+)  # fmt: skip
+
+_of_artifact: Fields = {
+    f"container__{name}": Field(of_container(name, _a.container), _kind(_c[name]))
+    for name in ("name", "label", "status", "severity", "owner", "create_time", "tenant", "source_data_identifier")
+}
+ARTIFACTS: Final = Records(
+    artifacts,
+    _fields(
+        list(_a),
+        {**_of_artifact, "container_id": Field(_a.container, "number"), "owner__username": Field(_of_user(_a.owner))},
+        {"severity_id": "severity", "owner_id": "owner", "container__id": "container"},
+    ),
+)
+
+
+def _beside(table_columns: list[ColumnElement[object]], container: ColumnElement[object], author: str) -> Fields:
+    return _fields(
+        table_columns,
+        {
+            "container_id": Field(container, "number"),
+            "container__name": Field(of_container("name", container)),
+            f"{author}__username": Field(_of_user(next(one for one in table_columns if one.key == author))),
+        },
+    )
+
+
+NOTES: Final = Records(notes, _beside(list(notes.c), notes.c.container, "author"))
+COMMENTS: Final = Records(comments, _beside(list(comments.c), comments.c.container, "user"))
+PINS: Final = Records(pins, _beside(list(pins.c), pins.c.container, "author"))
+
+
+def source_of(connection: Connection, source_data_identifier: str, asset: int | None) -> int | None:
+    """The container with this ``source_data_identifier`` of this asset, or None; another one waits for this look."""
+    if connection.dialect.name == "postgresql":
+        # Of two that are created at once, the second looks after the first is there.
+        connection.execute(select(func.pg_advisory_xact_lock(func.hashtext(source_data_identifier))))
+    same_asset = _c.asset.is_(None) if asset is None else _c.asset == asset
+    wanted = (_c.source_data_identifier == source_data_identifier, same_asset)
+    return connection.execute(select(_c.id).where(*wanted).order_by(_c.id).limit(1)).scalar()
+
+
+def add_artifact(connection: Connection, values: Record) -> int:
+    """Stores an artifact; its container has changed with it."""
+    number = ARTIFACTS.create(connection, values)
+    CONTAINERS.change(connection, int(values["container"]), {"artifact_update_time": values["create_time"]})
+    return number
+
+
+def delete_container(connection: Connection, number: int) -> bool:
+    """Deletes a container and everything in it; False when it is not there.  Runs on it stay readable."""
+    inside = select(_a.id).where(_a.container == number)
+    Records(taken_artifacts, {}).remove(connection, taken_artifacts.c.artifact.in_(inside))
+    for records in (ARTIFACTS, NOTES, COMMENTS, PINS):
+        records.remove(connection, records.table.c.container == number)
+    return CONTAINERS.remove(connection, _c.id == number) > 0
+
+
+def delete_artifact(connection: Connection, number: int) -> bool:
+    """Deletes an artifact; False when it is not there."""
+    Records(taken_artifacts, {}).remove(connection, taken_artifacts.c.artifact == number)
+    return ARTIFACTS.remove(connection, _a.id == number) > 0
+
+
+def artifacts_of(connection: Connection, number: int) -> list[Record]:
+    """Every artifact of a container, in the order in which they came."""
+    rows = connection.execute(select(*_a).where(_a.container == number).order_by(_a.id))
+    return [dict(row) for row in rows.mappings()]

@@ -1,0 +1,111 @@
+"""Filters and orders of lists: parameterised expressions over fields that are declared, and no others.
+
+A name that is not declared and an operator that does not exist raise UnknownField and BadFilter; a value reaches the
+database as a parameter only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from sqlalchemy import ColumnElement, String, and_, cast, func, literal, not_
+
+Kind = Literal["text", "number", "time", "flag", "json"]
+
+OPERATORS: Final = (
+    "exact", "iexact", "contains", "icontains", "startswith", "istartswith", "endswith", "iendswith",
+    "gt", "gte", "lt", "lte", "in", "range", "isnull", "regex", "iregex",
+)  # fmt: skip
+
+
+class UnknownField(Exception):
+    """A field that the list does not have."""
+
+    def __init__(self, name: str, valid: Sequence[str]) -> None:
+        super().__init__(f'Field "{name}" is not known here. Valid fields: {", ".join(valid)}')
+
+
+class BadFilter(Exception):
+    """An operator that does not exist, or a value that it can do nothing with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A field of a list: where it comes from, and what kind of value it has; times are ms since the epoch."""
+
+    column: ColumnElement[Any]
+    kind: Kind = "text"
+
+
+Fields = Mapping[str, Field]
+
+_SIMPLE: Final[dict[str, Callable[[ColumnElement[Any], Any], ColumnElement[bool]]]] = {
+    "isnull": lambda column, value: column.is_(None) if value else column.is_not(None),
+    "exact": lambda column, value: column.is_(None) if value is None else column == value,
+    "in": lambda column, value: column.in_(value),
+    "range": lambda column, value: and_(column >= value[0], column <= value[1]),
+    "gt": lambda column, value: column > value,
+    "gte": lambda column, value: column >= value,
+    "lt": lambda column, value: column < value,
+    "lte": lambda column, value: column <= value,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """``field`` compared with ``value``, which is of the field's kind already."""
+
+    field: str
+    operator: str
+    value: Any
+    exclude: bool = False
+
+
+def where(fields: Fields, conditions: Sequence[Condition]) -> list[ColumnElement[bool]]:
+    """The conditions as SQL.  Raises UnknownField and BadFilter."""
+    return [_condition(field_of(fields, one.field), one) for one in conditions]
+
+
+def field_of(fields: Fields, name: str) -> Field:
+    """The field of that name; raises UnknownField."""
+    found = fields.get(name)
+    if found is None:
+        raise UnknownField(name, sorted(fields))
+    return found
+
+
+def _condition(field: Field, one: Condition) -> ColumnElement[bool]:
+    found = _compared(field, one.operator, one.value)
+    # NULL fits no comparison, and so every exclusion.
+    return func.coalesce(not_(found), literal(True)) if one.exclude else found
+
+
+def _compared(field: Field, operator: str, value: Any) -> ColumnElement[bool]:
+    simple = _SIMPLE.get(operator)
+    if simple is not None:
+        return simple(field.column, value)
+    return _of_text(field, operator, value)
+
+
+def _of_text(field: Field, operator: str, value: Any) -> ColumnElement[bool]:
+    text: ColumnElement[str] = field.column if field.kind == "text" else cast(field.column, String)
+    wanted = str(value)
+    if operator in ("regex", "iregex"):
+        pattern = f"(?i){wanted}" if operator == "iregex" else wanted
+        return text.regexp_match(pattern)
+    if operator.startswith("i"):
+        text, wanted, operator = func.lower(text), wanted.lower(), operator[1:]
+    size = len(wanted)
+    match operator:
+        case "exact":
+            return text == wanted
+        case "contains":
+            # LIKE differs between the databases in case and in what it escapes.
+            return and_(text.is_not(None), func.replace(text, wanted, "") != text) if wanted else text.is_not(None)
+        case "startswith":
+            return func.substr(text, 1, size) == wanted
+        case "endswith":
+            return and_(func.length(text) >= size, func.substr(text, func.length(text) - size + 1) == wanted)
+    raise BadFilter(f"there is no operator {operator}")

@@ -32,6 +32,7 @@ from api.routes import (
     schedules,
     schemas,
     tokens,
+    users,
 )
 from api.services import Services
 from api.shell import Shell
@@ -92,7 +93,7 @@ def _add_routes(app: FastAPI) -> None:
     """
     app.router.routes.append(phantom())
     of_playbooks = (executions, approvals, playbooks, schedules, hooks)
-    for module in (*of_playbooks, actions, assets, tokens, audit, schemas, health, docs):
+    for module in (*of_playbooks, actions, assets, tokens, users, audit, schemas, health, docs):
         for route in module.router.routes:
             if isinstance(route, APIRoute):
                 route.operation_id = route.name.replace(".", "_")

@@ -24,6 +24,8 @@ class Settings(BaseSettings):
     )
     host: str = Field("127.0.0.1", description="Address that the API listens on.")
     port: int = Field(8080, description="Port of the API.")
+    tls_cert: Path | None = Field(None, description="Certificate (PEM) with which the API serves HTTPS.")
+    tls_key: Path | None = Field(None, description="The key of that certificate (PEM).")
     temporal_address: str = Field("127.0.0.1:7233", description="host:port of Temporal's frontend.")
     temporal_namespace: str = Field("default", description="Temporal namespace.")
     temporal_ui_url: str | None = Field(None, description="Base URL of the Temporal Web UI, for links in answers.")

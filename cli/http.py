@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import ssl
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -37,7 +38,9 @@ class ApiError(Exception):
 class Api:
     """One API at ``url``, with a token; every method raises ``ApiError`` for any answer but a success."""
 
-    def __init__(self, url: str, token: str | None = None, timeout: float = 30.0) -> None:
+    def __init__(
+        self, url: str, token: str | None = None, timeout: float = 30.0, certificate: Path | None = None
+    ) -> None:
         self.url = url.rstrip("/")
         headers = {"Accept": "application/json", "User-Agent": "stanchion-cli"}
         if token is None:
@@ -46,7 +49,11 @@ class Api:
             headers["Authorization"] = f"Bearer {token}"
         # Proxies of the environment are for the world outside, not for an API on this machine.
         self.client = httpx2.Client(
-            base_url=self.url, headers=headers, timeout=timeout, trust_env=not is_loopback(self.url)
+            base_url=self.url,
+            headers=headers,
+            timeout=timeout,
+            trust_env=not is_loopback(self.url),
+            verify=trusted(self.url, certificate),
         )
 
     def get(self, path: str, query: Mapping[str, Any] | None = None) -> Any:
@@ -122,6 +129,23 @@ def is_loopback(url: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def trusted(url: str, certificate: Path | None = None) -> ssl.SSLContext | bool:
+    """Which certificates are believed beside those that everybody believes.
+
+    The one that is given, those of ``STANCHION_CA_FILE``, or on this machine the one that ``stanchion up
+    --tls-self-signed`` has made.
+    """
+    own = Path(os.environ.get("STANCHION_DATA_DIR", "data")) / "tls" / "cert.pem"
+    given = certificate or os.environ.get("STANCHION_CA_FILE")
+    files = [Path(given)] if given else [own] if is_loopback(url) and own.exists() else []
+    if not url.startswith("https:") or not files:
+        return True
+    context = ssl.create_default_context()
+    for file in files:
+        context.load_verify_locations(file)
+    return context
 
 
 def local_token(url: str) -> str | None:

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cli.certificates import check_pair, self_signed
 from cli.http_probe import until_ready
 from cli.supervisor import Part, StartError, Supervisor
 from engine.embedded import EmbeddedOptions, FolderLock, check_version, command
@@ -40,6 +41,9 @@ class Options:
     log_dir: Path | None = None
     log_level: str = "error"
     isolated: bool = False
+    tls_self_signed: bool = False
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
     extra: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -58,6 +62,7 @@ class Installation:
         self._lock: FolderLock | None = None
         self.supervisor: Supervisor | None = None
         self.token = ""
+        self.tls: tuple[Path, Path] | None = None
         # Temporal's own variables would send API and worker, but not the server, to another place.
         left_out = ("TEMPORAL_", "STANCHION_") if options.isolated else ("TEMPORAL_",)
         self._base = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
@@ -70,7 +75,8 @@ class Installation:
     @property
     def url(self) -> str:
         """Base URL of the API, as this machine reaches it."""
-        return f"http://{f'[{self.reach}]' if ':' in self.reach else self.reach}:{self.port}"
+        scheme = "https" if self.tls else "http"
+        return f"{scheme}://{f'[{self.reach}]' if ':' in self.reach else self.reach}:{self.port}"
 
     @property
     def ui_url(self) -> str | None:
@@ -93,6 +99,7 @@ class Installation:
             check_version(self.data_dir)
             self._choose_ports()
             if not self.only_temporal:
+                self.tls = self._certificate()
                 self.token = self._base.get("STANCHION_ADMIN_TOKEN", "") or admin_token(self.data_dir)
             supervisor = self.supervisor = self._supervisor(self._lock)
             await supervisor.start()
@@ -118,6 +125,22 @@ class Installation:
 
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
+
+    def _certificate(self) -> tuple[Path, Path] | None:
+        """Certificate and key with which the API serves HTTPS, or None for HTTP; raises ``StartError``."""
+        options = self.options
+        given = [Path(self._base[name]) for name in ("STANCHION_TLS_CERT", "STANCHION_TLS_KEY") if name in self._base]
+        files = [file for file in (options.tls_cert, options.tls_key) if file] or given
+        if options.tls_self_signed:
+            if files:
+                raise StartError("--tls-self-signed makes a certificate: leave out --tls-cert and --tls-key.")
+            return self_signed(self.data_dir, options.host)
+        if not files:
+            return None
+        if len(files) != 2:
+            raise StartError("--tls-cert and --tls-key belong together.")
+        check_pair(*files)
+        return files[0].absolute(), files[1].absolute()
 
     def _choose_ports(self) -> None:
         options = self.options
@@ -150,6 +173,8 @@ class Installation:
             "STANCHION_TEMPORAL_NAMESPACE": "default",
             "STANCHION_ADMIN_TOKEN": self.token,
         }
+        if self.tls:
+            ours |= {"STANCHION_TLS_CERT": str(self.tls[0]), "STANCHION_TLS_KEY": str(self.tls[1])}
         if self.ui_url and "STANCHION_TEMPORAL_UI_URL" not in self._base:
             ours["STANCHION_TEMPORAL_UI_URL"] = self.ui_url
         return self._base | ours | dict(self.options.extra)
@@ -171,7 +196,7 @@ class Installation:
     async def _prepared_and_serving(self, supervisor: Supervisor) -> None:
         if not self.only_temporal:
             # The worker prepares before it works, and the API answers for both.
-            await until_ready(self.reach, self.port)
+            await until_ready(self.reach, self.port, tls=self.tls is not None)
         elif await supervisor.once(Part("prepare", module("cli.prepare", "temporal"), self._environment())) != 0:
             raise StartError(f"Temporal could not be prepared.{self._where_to_look()}")
 

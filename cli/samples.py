@@ -38,9 +38,9 @@ def library() -> list[Path]:
     return sorted(Path(str(resources.files("playbooks.library"))).glob("*.yaml"))
 
 
-def load(url: str, token: str) -> None:
+def load(url: str, token: str, certificate: Path | None = None) -> None:
     """Stores what is missing; raises ``ApiError``."""
-    with Api(url, token) as api:
+    with Api(url, token, certificate=certificate) as api:
         for file in library():
             store(api, file, replace=False)
         for asset in ASSETS:

@@ -20,6 +20,8 @@ def serve(host: str | None = None, port: int | None = None) -> None:
         loop="uvloop",
         http="httptools",
         ws="none",
+        ssl_certfile=settings().tls_cert,
+        ssl_keyfile=settings().tls_key,
         log_config=None,
         access_log=False,
         server_header=False,

@@ -36,6 +36,11 @@ def up(
     headless: Headless = False,
     samples: Annotated[bool, typer.Option("--samples", help="Load the shipped playbooks and sample assets.")] = False,
     log_dir: Annotated[Path | None, typer.Option(help="Folder for the parts' logs; else they go to stderr.")] = None,
+    tls_self_signed: Annotated[
+        bool, typer.Option("--tls-self-signed", help="Serve HTTPS with a certificate that is made for it.")
+    ] = False,
+    tls_cert: Annotated[Path | None, typer.Option(help="Serve HTTPS with this certificate (PEM).")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Key of the certificate (PEM).")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Run everything on this machine: Temporal, worker and API, until SIGTERM or Ctrl-C."""
@@ -47,13 +52,25 @@ def up(
         if samples:
             from cli.samples import load
 
-            await asyncio.to_thread(load, installation.url, installation.token)
+            certificate = installation.tls[0] if installation.tls else None
+            await asyncio.to_thread(load, installation.url, installation.token, certificate)
         _announce(installation, as_json)
         await asyncio.Event().wait()
         return 0
 
     ui = None if headless else _ui_port(ui_port, temporal_port)
-    _supervise(Options(data_dir, host, port, temporal_port, ui, log_dir), serve)
+    options = Options(
+        data_dir,
+        host,
+        port,
+        temporal_port,
+        ui,
+        log_dir,
+        tls_self_signed=tls_self_signed,
+        tls_cert=tls_cert,
+        tls_key=tls_key,
+    )
+    _supervise(options, serve)
 
 
 def _ui_port(given: int | None, temporal_port: int) -> int:

@@ -1,10 +1,12 @@
 #!/bin/sh
-# Install the Debian packages that the tests need: a Postgres to run against, and bubblewrap for script.run.
+# Install the Debian packages that the tests need: a Postgres to run against, and bubblewrap for script.run,
+# curl for the commands of the Phantom document.
 set -eu
 
 missing=""
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || missing="postgresql"
 command -v bwrap >/dev/null || missing="$missing bubblewrap"
+command -v curl >/dev/null || missing="$missing curl"
 command -v setpriv >/dev/null || missing="$missing util-linux"
 [ -n "$missing" ] || exit 0
 

@@ -54,11 +54,11 @@ class Up:
 
 
 @contextlib.contextmanager
-def up(folder: Path, *options: str) -> Iterator[Up]:
+def up(folder: Path, *options: str, extra: dict[str, str] | None = None) -> Iterator[Up]:
     """`stanchion up` on ports of its own, ready; killed at the end if it still runs."""
     line = [*STANCHION, "up", "--data-dir", str(folder), "--port", "0", "--temporal-port", "0", "--headless"]
     line += ["--log-dir", str(folder / "logs"), "--json", *options]
-    with subprocess.Popen(line, stdout=subprocess.PIPE, text=True, env=clean_environment()) as process:
+    with subprocess.Popen(line, stdout=subprocess.PIPE, text=True, env=clean_environment() | (extra or {})) as process:
         try:
             assert process.stdout is not None
             yield Up(folder, process, json.loads(first_document(process.stdout)))

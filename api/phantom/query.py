@@ -26,6 +26,7 @@ MAX_TEXT: Final = 4_096
 _PREFIXES: Final = (("_filter_", False), ("_exclude_", True))
 _NUMBER: Final = re.compile(r"[+-]?\d{1,18}(\.\d{1,18})?", re.ASCII)
 _WORDS: Final = {"true": True, "false": False, "none": None, "null": None}
+_ORDERED: Final = ("gt", "gte", "lt", "lte")
 _LISTS: Final = ("in", "range")
 _FOR_TEXT: Final = frozenset(OPERATORS) - {"exact", "gt", "gte", "lt", "lte", "in", "range", "isnull"}
 
@@ -82,7 +83,10 @@ def _value(field: Field, name: str, operator: str, value: Any) -> Any:
         values = value if isinstance(value, list) else [value]
         if operator == "range" and len(values) != 2:
             raise BadFilter(f'"{name}__range" needs two values.')
-        return [_of_kind(field, name, one) for one in values]
+        found = [_of_kind(field, name, one) for one in values]
+        if operator == "range" and (None in found or field.kind in ("flag", "json")):
+            raise BadFilter(f'"{name}__range" needs two values that have an order.')
+        return [one for one in found if one is not None]
     if isinstance(value, list) and field.kind != "json":
         raise BadFilter(f'"{name}" is compared with one value; for several there is {name}__in.')
     if operator in _FOR_TEXT:
@@ -90,7 +94,10 @@ def _value(field: Field, name: str, operator: str, value: Any) -> Any:
         if operator.endswith("regex"):
             _check_pattern(name, text)
         return text
-    return _of_kind(field, name, value)
+    found = _of_kind(field, name, value)
+    if operator in _ORDERED and (found is None or field.kind in ("flag", "json")):
+        raise BadFilter(f'"{name}" has no order: {name}__{operator} means nothing with this value.')
+    return found
 
 
 def _of_kind(field: Field, name: str, value: Any) -> Any:

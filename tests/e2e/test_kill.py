@@ -137,3 +137,36 @@ def test_a_worker_that_cannot_connect_ends_when_it_is_told_to(tmp_path: Path) ->
         assert alone.terminate("worker", timeout=10) == 0
     finally:
         alone.close()
+
+
+async def test_a_run_on_a_container_survives_the_death_of_everything(tmp_path: Path) -> None:
+    """The Phantom interface is another face of the same engine: the run goes on, and is told as running meanwhile."""
+    effects = tmp_path / "effects"
+    token = {"STANCHION_PHANTOM_TOKEN": "phantom", "STANCHION_SWEEP_INTERVAL": "1"}
+    async with house(tmp_path, extra=token) as running, running.http as http:
+        await running.post("/api/playbooks", {"name": "survivor", "steps": steps(effects)}, 201)
+        http.headers["ph-auth-token"] = "phantom"
+        made = (await http.post("/rest/container", json={"name": "x", "artifacts": [{"name": "a"}]})).json()
+        body = {"container_id": made["id"], "playbook_id": "survivor", "run": True}
+        run = (await http.post("/rest/playbook_run", json=body)).json()["playbook_run_id"]
+        async with asyncio.timeout(30):
+            while effects.exists() is False:
+                await asyncio.sleep(0.05)
+        running.kill("api", "worker", "temporal")
+        for part in ("temporal", "worker", "api"):
+            running.start(part)  # type: ignore[arg-type]
+        await running.ready()
+        seen = set()
+        async with asyncio.timeout(60):
+            while (found := await http.get(f"/rest/playbook_run/{run}")).status_code != 200 or (
+                found.json()["status"] == "running"
+            ):
+                seen.add(found.json().get("status", "away"))
+                await asyncio.sleep(0.1)
+        assert (found.json()["status"], found.json()["cancelled"]) == ("success", None)
+        assert seen <= {"running", "away"}
+        again = (await http.post("/rest/playbook_run", json=body)).json()["playbook_run_id"]
+        whole = (await http.get(f"/rest/playbook_run/{again}")).json()
+        assert whole["last_artifact"] == 0
+        await http.post(f"/rest/playbook_run/{again}", json={"cancel": True})
+    assert effects.read_text().split()[:2] == ["before", "after"]

@@ -1,0 +1,152 @@
+"""Filters of the Phantom interface on both databases: what they find, and that no input reaches SQL as text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import select
+from sqlalchemy.dialects import postgresql, sqlite
+from starlette.requests import Request
+
+from api.phantom.given import new_artifact, new_container
+from api.phantom.query import list_query
+from executions.errors import BadRequest
+from storage.database import Database
+from storage.phantom import runs
+from storage.phantom.containers import ARTIFACTS, CONTAINERS, NOTES, add_artifact, source_of
+from storage.phantom.filters import OPERATORS, Fields, where
+from storage.phantom.records import Query
+from storage.phantom.users import USERS
+
+NOW = 1_777_374_000_000
+LISTS = {"container": CONTAINERS.fields, "artifact": ARTIFACTS.fields, "note": NOTES.fields, "user": USERS.fields,
+         "playbook_run": runs.RUN_FIELDS, "playbook": runs.PLAYBOOK_FIELDS}  # fmt: skip
+MARK = "zq9'\";--"
+"""Stands in every value: it must never be found in a statement."""
+
+
+def asked(*pairs: tuple[str, str]) -> Request:
+    """A request with these parameters."""
+    from urllib.parse import urlencode
+
+    return Request({"type": "http", "query_string": urlencode(pairs).encode(), "headers": [], "method": "GET"})
+
+
+def page(database: Database, *pairs: tuple[str, str], fields: Fields = CONTAINERS.fields) -> list[str]:
+    """The names that a query finds."""
+    query = list_query(asked(*pairs), fields)
+    rows, _ = database.read_sync(CONTAINERS.page, query)
+    return [str(row["name"]) for row in rows]
+
+
+@pytest.fixture
+def stored(database: Database) -> Database:
+    """Three containers, the first with an artifact."""
+
+    def store(connection: Any) -> None:
+        for name in ("Alpha_1", "alpha%2", "Ünïcode 3"):
+            number = CONTAINERS.create(connection, new_container({"name": name, "tags": [name]}, NOW))
+            if name == "Alpha_1":
+                add_artifact(connection, new_artifact({"cef": {"a": 1}}, number, NOW))
+
+    database.write_sync(store)
+    return database
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "found"),
+    [
+        ("name__contains", "_", ["Alpha_1"]),
+        ("name__contains", "%", ["alpha%2"]),
+        ("name__contains", "lpha", ["Alpha_1", "alpha%2"]),
+        ("name__contains", "Alpha", ["Alpha_1"]),
+        ("name__icontains", "ALPHA", ["Alpha_1", "alpha%2"]),
+        ("name__startswith", "Ü", ["Ünïcode 3"]),
+        ("name__endswith", "%2", ["alpha%2"]),
+        ("name__endswith", "a much longer text than any name", []),
+        ("name__contains", '""', ["Alpha_1", "alpha%2", "Ünïcode 3"]),
+        ("name__regex", "^.lpha.\\d$", ["Alpha_1", "alpha%2"]),
+        ("name__iregex", "^ALPHA", ["Alpha_1", "alpha%2"]),
+        ("name__in", '["Alpha_1", "nobody"]', ["Alpha_1"]),
+        ("name__in", "[]", []),
+        ("artifact_count__gte", "1", ["Alpha_1"]),
+        ("owner__isnull", "True", ["Alpha_1", "alpha%2", "Ünïcode 3"]),
+        ("owner__username", "nobody", []),
+        ("id__range", "(1, 2)", ["Alpha_1", "alpha%2"]),
+        ("id__gt", "1.5", ["alpha%2", "Ünïcode 3"]),
+        ("id", "99999999999999999", []),
+        ("create_time__gte", "2026-01-01", ["Alpha_1", "alpha%2", "Ünïcode 3"]),
+        ("in_case", "false", ["Alpha_1", "alpha%2", "Ünïcode 3"]),
+        ("severity__exact", "medium", ["Alpha_1", "alpha%2", "Ünïcode 3"]),
+    ],
+)
+def test_both_databases_find_the_same(stored: Database, name: str, value: str, found: list[str]) -> None:
+    """Case, wildcards and numbers mean the same on both."""
+    assert page(stored, (f"_filter_{name}", value), ("sort", "id")) == found
+    kept = [one for one in ("Alpha_1", "alpha%2", "Ünïcode 3") if one not in found]
+    assert page(stored, (f"_exclude_{name}", value), ("sort", "id")) == kept
+
+
+def test_every_field_can_be_sorted_and_compared(stored: Database) -> None:
+    """No field of any list ends in an error of the database."""
+    samples = {"text": "x", "number": "1", "time": "2026-01-01", "flag": "true", "json": "x"}
+    for name, field in CONTAINERS.fields.items():
+        page(stored, ("sort", name), ("order", "desc"))
+        for operator in ("exact", "in", "gt", "isnull", "icontains"):
+            value = "true" if operator == "isnull" else samples[field.kind]
+            if operator != "gt" or field.kind not in ("flag", "json"):
+                page(stored, (f"_filter_{name}__{operator}", value))
+    for name in runs.RUN_FIELDS:
+        stored.read_sync(runs.page, Query(sort=name))
+    for name in runs.PLAYBOOK_FIELDS:
+        stored.read_sync(runs.list_playbooks, Query(sort=name))
+    for name in ARTIFACTS.fields:
+        stored.read_sync(ARTIFACTS.page, Query(sort=name))
+
+
+def test_a_source_is_found_by_its_asset(stored: Database) -> None:
+    """The same identifier of another asset is another thing."""
+    values = new_container({"name": "x", "source_data_identifier": "s", "asset_id": 3}, NOW)
+    number = stored.write_sync(CONTAINERS.create, values)
+    assert stored.write_sync(source_of, "s", 3) == number
+    assert stored.write_sync(source_of, "s", None) is None
+
+
+@given(
+    which=st.sampled_from(sorted(LISTS)),
+    names=st.lists(st.one_of(st.text(max_size=30), st.sampled_from(sorted(CONTAINERS.fields))), max_size=3),
+    operators=st.lists(st.one_of(st.sampled_from(OPERATORS), st.text(max_size=8)), min_size=3, max_size=3),
+    values=st.lists(st.text(max_size=40), min_size=3, max_size=3),
+)
+@settings(suppress_health_check=[HealthCheck.too_slow])
+def test_no_input_reaches_sql_as_text(which: str, names: list[str], operators: list[str], values: list[str]) -> None:
+    """Whatever is asked is refused, or becomes a statement of known words with parameters."""
+    fields = LISTS[which]
+    pairs = [
+        (f"_filter_{name}__{operator}", f'"{value}{MARK}"')
+        for name, operator, value in zip(names, operators, values, strict=False)
+    ]
+    try:
+        query = list_query(asked(*pairs, ("sort", names[0] if names else "id")), fields)
+    except BadRequest:
+        return
+    statement = select(CONTAINERS.table.c.id).where(*where(fields, query.conditions))
+    for dialect in (sqlite.dialect(), postgresql.dialect()):
+        compiled = str(statement.compile(dialect=dialect))
+        assert MARK not in compiled
+        assert "zq9" not in compiled
+        assert "--" not in compiled
+
+
+@given(name=st.text(max_size=20), value=st.text(max_size=60))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=60)
+def test_no_value_ends_in_an_error_of_the_database(stored: Database, name: str, value: str) -> None:
+    """Neither on SQLite nor on Postgres: it finds something, nothing, or is refused."""
+    for field in (name, "name", "id", "create_time", "tags", "name__regex", "name__in", "id__in", "data"):
+        try:
+            page(stored, (f"_filter_{field}", value))
+        except BadRequest:
+            continue

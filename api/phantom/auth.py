@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -12,13 +13,15 @@ from typing import TYPE_CHECKING, Final
 from starlette.requests import Request
 
 from api.errors import Forbidden, Unauthorized
+from api.phantom.closed import ClosedRuns
 from api.phantom.passwords import Passwords
-from api.tokens import PERMISSIONS, Principal, token_hash
+from api.tokens import CACHE_SECONDS, PERMISSIONS, Principal, token_hash
 from executions.errors import NotFound
 from settings import Settings
 from storage.clock import now_ms
 from storage.database import Database
 from storage.phantom import users
+from storage.phantom.users import UserRow
 
 if TYPE_CHECKING:
     from api.services import Services
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
 CHALLENGE: Final = 'Basic realm="Stanchion", charset="UTF-8"'
 ALLOWED: Final = frozenset(PERMISSIONS) - {"token:admin"}
 """What the user and the token of the settings may do."""
+
+MAX_USERS: Final = 1_000
 
 SETTINGS_TOKEN: Final = Principal("phantom-token", "automation", ALLOWED)
 
@@ -45,7 +50,9 @@ class Gate:
     settings: Settings
     database: Database
     passwords: Passwords = field(default_factory=Passwords)
+    closed: ClosedRuns = field(default_factory=ClosedRuns)
     _is_on: bool = False
+    _users: dict[str, tuple[UserRow, float]] = field(default_factory=dict)
     _numbers: dict[str, int] = field(default_factory=dict)
 
     async def enter(self, request: Request, services: Services, permissions: Sequence[str]) -> Caller:
@@ -98,12 +105,28 @@ class Gate:
         name, secret = self.settings.phantom_user, self.settings.phantom_password
         if name is not None and secret is not None and _same(name, username):
             return Principal(f"user:{name}", name, ALLOWED) if _same(secret.get_secret_value(), password) else None
-        row = await self.database.read(users.find, username)
+        row = await self._user(username)
         kept = row.password_hash if row else None
         if not await self.passwords.check(username, password, kept) or row is None:
             return None
         self._numbers.setdefault(f"user:{username}", row.id)
         return Principal(f"user:{username}", username, frozenset(row.permissions))
+
+    async def _user(self, username: str) -> UserRow | None:
+        """The user, believed for at most a second, as tokens are; one removed in this process is gone at once."""
+        known = self._users.get(username)
+        if known is not None and known[1] > time.monotonic():
+            return known[0]
+        row = await self.database.read(users.find, username)
+        if row is not None:
+            if len(self._users) >= MAX_USERS:
+                self._users.clear()
+            self._users[username] = (row, time.monotonic() + CACHE_SECONDS)
+        return row
+
+    def forget(self) -> None:
+        """Drops what is remembered of users: one was removed."""
+        self._users.clear()
 
     async def _number(self, principal: Principal) -> int:
         known = self._numbers.get(principal.id)

@@ -26,7 +26,7 @@ from api.phantom.results import (
     run_json,
 )
 from api.phantom.routing import EXECUTE, READ_RUNS, Rest, listed, number_of
-from api.phantom.wire import failure, flag, number_in, parse_time, read_object, truth_of
+from api.phantom.wire import answer, failure, flag, number_in, parse_time, read_object, truth_of
 from api.services import Services
 from executions.container_runs import ContainerRequest, start_on_container
 from executions.errors import BadRequest, NotFound, ParametersInvalid
@@ -103,9 +103,17 @@ async def list_runs(request: Request, services: Services, caller: Caller) -> Jso
 
 
 @rest.route("GET", "/playbook_run/{number}", READ_RUNS)
-async def read_run(request: Request, services: Services, caller: Caller) -> Json:
+async def read_run(request: Request, services: Services, caller: Caller) -> Response:
     """Read how a run stands."""
-    return _shown(request, await _run(request, services))
+    number, pretty = number_of(request), flag(request, "pretty")
+    known = None if pretty else services.phantom.closed.get(number)
+    if known is not None:
+        return known
+    run = await _run(request, services)
+    shown = answer(_shown(request, run))
+    if not pretty and run.truth.row.closed_at is not None:
+        services.phantom.closed.put(number, shown)
+    return shown
 
 
 @rest.route("POST", "/playbook_run/{number}", EXECUTE)

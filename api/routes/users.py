@@ -88,6 +88,7 @@ async def delete_user(request: Request, services: ServicesDep, user_id: UserId) 
         await services.database.write(_remove, user_id, entry)
     except NoSuchRow as error:
         raise NotFound(f"There is no user {user_id}.") from error
+    services.phantom.forget()
     return Response(status_code=204)
 
 

@@ -43,7 +43,7 @@ bench: install
 # The image takes what runs, and builds with what builds, in the very versions that the tests ran with.
 COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header
 lock:
-	$(COMPILE) pyproject.toml --extra dev requirements-build.in -o requirements.txt
+	$(COMPILE) pyproject.toml --all-extras requirements-build.in -o requirements.txt
 	$(COMPILE) --no-annotate -c requirements.txt pyproject.toml -o requirements-runtime.txt
 	$(COMPILE) --no-annotate -c requirements.txt requirements-build.in -o requirements-build.txt
 

@@ -27,6 +27,7 @@ from pydantic import BaseModel, ConfigDict
 
 from activities.egress import EgressPolicy
 from activities.errors import ActionError
+from activities.stores import Stores
 from playbooks.actions import ActionSpec, Traits
 from playbooks.record import Json
 
@@ -56,7 +57,7 @@ class ActionContext:
     """What an action may know of the run that it is part of, and what it may use.
 
     ``attempt`` counts the playbook's attempts of this step from 1.  ``heartbeat`` may be called with progress details;
-    the runner sends heartbeats by itself, so no action has to.
+    the runner sends heartbeats by itself, so no action has to.  ``stores``: what outlives the run.
     """
 
     execution_id: str
@@ -66,6 +67,7 @@ class ActionContext:
     attempt: int = 1
     dry_run: bool = False
     egress: EgressPolicy = field(default_factory=EgressPolicy)
+    stores: Stores = field(default_factory=Stores)
     heartbeat: Callable[..., None] = lambda *details: None
 
 

@@ -18,6 +18,7 @@ from activities.egress import EgressPolicy
 from activities.errors import ActionError
 from activities.scrub import Scrubber, scrub_logs, scrubber_of, scrubbing
 from activities.secrets import EnvironmentSecrets, SecretResolver, fill_in, look_up
+from activities.stores import Stores
 from playbooks.contract import ActionCall, ActionResult
 
 HEARTBEAT_INTERVAL = 1.0
@@ -43,11 +44,17 @@ class ActionRunner:
     """
 
     def __init__(
-        self, catalogue: ActionCatalogue, *, egress_allow: str = "", secrets: SecretResolver | None = None
+        self,
+        catalogue: ActionCatalogue,
+        *,
+        egress_allow: str = "",
+        secrets: SecretResolver | None = None,
+        stores: Stores | None = None,
     ) -> None:
         self._catalogue = catalogue
         self._secrets = secrets if secrets is not None else EnvironmentSecrets()
         self._egress = EgressPolicy.parse(egress_allow)
+        self._stores = stores if stores is not None else Stores()
         scrub_logs()
 
     @activity.defn(dynamic=True)
@@ -85,6 +92,7 @@ class ActionRunner:
             attempt=call.attempt,
             dry_run=call.dry_run,
             egress=self._egress,
+            stores=self._stores,
             heartbeat=_no_heartbeat if activity.info().is_local else _scrubbed_heartbeat(scrubber),
         )
         return await _supervise(_answer(action, inputs, context, call, scrubber), call.timeout)

@@ -16,6 +16,8 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
 
 from activities.catalogue import load_catalogue
 from activities.execute import ActionRunner
+from activities.stores import Stores
+from engine.artifacts import DatabaseArtifacts
 from engine.client import connect_patiently
 from engine.processes import leave
 from engine.records import RecordKeeper
@@ -65,7 +67,8 @@ def build_worker(
     runs it sandboxed keep it deterministic.
     """
     records = RecordKeeper(database)
-    actions = ActionRunner(load_catalogue(), egress_allow=config.egress_allow)
+    stores = Stores(artifacts=DatabaseArtifacts(database))
+    actions = ActionRunner(load_catalogue(), egress_allow=config.egress_allow, stores=stores)
     return Worker(
         client,
         task_queue=config.task_queue,

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -57,7 +57,8 @@ class ActionContext:
     """What an action may know of the run that it is part of, and what it may use.
 
     ``attempt`` counts the playbook's attempts of this step from 1.  ``heartbeat`` may be called with progress details;
-    the runner sends heartbeats by itself, so no action has to.  ``stores``: what outlives the run.
+    the runner sends heartbeats by itself, so no action has to.  ``stores``: what outlives the run.  ``scrub``: a JSON
+    value without the secrets of this call, for what is kept in a form in which nobody could find them any more.
     """
 
     execution_id: str
@@ -69,6 +70,7 @@ class ActionContext:
     egress: EgressPolicy = field(default_factory=EgressPolicy)
     stores: Stores = field(default_factory=Stores)
     heartbeat: Callable[..., None] = lambda *details: None
+    scrub: Callable[[Json], Json] = lambda value: value
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,9 @@ class Action(ABC, Generic[In, Out]):
 
     ``safe``: only reads.  ``idempotent``: may be repeated.  ``quick``: done in well under a second.
     ``rehearsal``: one sentence on what its dry run does.
+
+    For its page in the documentation (``scripts/action_pages.py``): ``errors`` has its codes and what each means,
+    ``example`` is a step's parameters that a playbook may have, secrets and templates included.
     """
 
     name: ClassVar[str]
@@ -97,6 +102,8 @@ class Action(ABC, Generic[In, Out]):
     safe: ClassVar[bool] = False
     idempotent: ClassVar[bool] = False
     quick: ClassVar[bool] = False
+    errors: ClassVar[Mapping[str, str]] = {}
+    example: ClassVar[Mapping[str, Json]] = {}
     Input: type[In]
     Output: type[Out]
 

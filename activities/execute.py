@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,6 +14,7 @@ from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from activities.action import ActionContext, AnyAction, Rehearsal
+from activities.artifacts import GuardedArtifacts
 from activities.catalogue import ActionCatalogue
 from activities.egress import EgressPolicy
 from activities.errors import ActionError
@@ -92,7 +94,8 @@ class ActionRunner:
             attempt=call.attempt,
             dry_run=call.dry_run,
             egress=self._egress,
-            stores=self._stores,
+            stores=_guarded(self._stores, scrubber),
+            scrub=scrubber.value,
             heartbeat=_no_heartbeat if activity.info().is_local else _scrubbed_heartbeat(scrubber),
         )
         return await _supervise(_answer(action, inputs, context, call, scrubber), call.timeout)
@@ -165,6 +168,13 @@ async def _beat() -> None:
 
 def _scrubbed_heartbeat(scrubber: Scrubber) -> Callable[..., None]:
     return lambda *details: activity.heartbeat(*(scrubber.value(detail) for detail in details))
+
+
+def _guarded(stores: Stores, scrubber: Scrubber) -> Stores:
+    """``stores`` in which no secret of this call can be kept."""
+    if stores.artifacts is None:
+        return stores
+    return dataclasses.replace(stores, artifacts=GuardedArtifacts(stores.artifacts, scrubber))
 
 
 def _no_heartbeat(*details: Any) -> None:

@@ -7,7 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from activities.artifacts import ArtifactStore
+
 
 @dataclass(frozen=True, slots=True)
 class Stores:
     """The stores of this worker; None where it has none, as in a test of one action."""
+
+    artifacts: ArtifactStore | None = None

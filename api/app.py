@@ -23,6 +23,7 @@ from api.phantom.auth import Gate
 from api.routes import (
     actions,
     approvals,
+    artifacts,
     assets,
     audit,
     executions,
@@ -92,7 +93,7 @@ def _add_routes(app: FastAPI) -> None:
     Executions come first, so that no other route can take ``/api/playbooks/executions`` for a playbook.
     """
     app.router.routes.append(phantom())
-    of_playbooks = (executions, approvals, playbooks, schedules, hooks)
+    of_playbooks = (executions, artifacts, approvals, playbooks, schedules, hooks)
     for module in (*of_playbooks, actions, assets, tokens, users, audit, schemas, health, docs):
         for route in module.router.routes:
             if isinstance(route, APIRoute):

@@ -171,6 +171,18 @@ class ParentAnswer(Answer):
     action_id: str
 
 
+class ArtifactAnswer(Answer):
+    """A file that a step of an execution has made, such as a report."""
+
+    name: str = Field(examples=["compliance-report.html"])
+    media_type: str = Field(examples=["text/html"])
+    size: int = Field(description="Bytes.")
+    sha256: str = Field(description="SHA-256 of the content, in hexadecimal.")
+    step: str = Field(description="Id of the step that made it; of one in a loop, with the number of its iteration.")
+    created_at: Timestamp
+    url: str = Field(description="Path of the address from which it is downloaded.")
+
+
 class ExecutionAnswer(ExecutionSummaryAnswer):
     """An execution with every step of its playbook."""
 
@@ -188,6 +200,9 @@ class ExecutionAnswer(ExecutionSummaryAnswer):
         description="With `include=io`: false while inputs and outputs cannot be read, since no worker answers.",
     )
     iterations_available: bool | None = Field(None, description="The same, with `include=iterations`.")
+    artifacts: list[ArtifactAnswer] | None = Field(
+        None, description="With `include=artifacts`: the files that its steps have made, oldest first."
+    )
 
 
 class DifferenceAnswer(Answer):

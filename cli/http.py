@@ -79,9 +79,27 @@ class Api:
         headers: Mapping[str, str] | None = None,
     ) -> Any:
         """The decoded answer; ``body`` is sent as JSON, ``content`` as it is."""
+        return decode(self._send(method, path, query, body, content, headers))
+
+    def download(self, path: str) -> bytes:
+        """The content of a file."""
+        answer = self._send("GET", path, headers={"Accept": "*/*"})
+        if not answer.is_success:
+            decode(answer)
+        return answer.content
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, Any] | None = None,
+        body: Any = None,
+        content: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> httpx2.Response:
         parameters = {name: value for name, value in (query or {}).items() if value is not None}
         try:
-            answer = self.client.request(
+            return self.client.request(
                 method,
                 path,
                 params=parameters,
@@ -91,7 +109,6 @@ class Api:
             )
         except (httpx2.TransportError, httpx2.InvalidURL) as fault:
             raise unreachable(self.url, fault) from fault
-        return decode(answer)
 
     def __enter__(self) -> Self:
         return self

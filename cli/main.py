@@ -11,9 +11,15 @@ from typing import Annotated
 
 import typer
 
-from cli import assets, hooks, playbooks, runs, server, tokens
+from cli import artifacts, assets, hooks, playbooks, runs, server, tokens
 
-GROUPS = {"playbook": playbooks.app, "asset": assets.app, "token": tokens.app, "hook": hooks.app}
+GROUPS = {
+    "playbook": playbooks.app,
+    "asset": assets.app,
+    "token": tokens.app,
+    "hook": hooks.app,
+    "artifact": artifacts.app,
+}
 FLAGS = {"help": False, **{name: {"help": False} for name in GROUPS}}
 
 app = typer.Typer(

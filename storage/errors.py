@@ -4,7 +4,8 @@ StorageError
 ├── DatabaseUnavailable   try again later: locked, not reachable, disk full, shutting down
 ├── SchemaMismatch        the database was made by a newer version of the program
 ├── NotFound              no row of that kind with that id
-└── Taken                 an id or a slug is in use
+├── Taken                 an id or a slug is in use
+└── NotKept               an artifact of a run that is over, or one too many
 """
 
 from __future__ import annotations
@@ -41,3 +42,7 @@ class Taken(StorageError):
     def __init__(self, field: str) -> None:
         super().__init__(f"this {field} is taken")
         self.field = field
+
+
+class NotKept(StorageError):
+    """An artifact is not taken; the message is a sentence that says why."""

@@ -232,3 +232,21 @@ blobs = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("data", LargeBinary, nullable=False),
 )
+
+run_artifacts = Table(
+    "run_artifacts",
+    metadata,
+    Column(
+        "execution_id",
+        Words,
+        ForeignKey("executions.id", name="fk_run_artifacts_execution_id", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    Column("name", Words, primary_key=True),
+    Column("step", Words, nullable=False),
+    Column("media_type", Words, nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("sha256", Words, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+)

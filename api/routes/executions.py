@@ -9,6 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import Response, StreamingResponse
 
+from api.artifact_json import artifact_json
 from api.auth import CurrentPrincipal, guard
 from api.body import read_json, read_optional_json
 from api.compare import comparison
@@ -35,7 +36,8 @@ from executions.starting import RerunRequest, RunRequest
 from executions.truth import Cancel, Truth
 from playbooks.record import Json
 from playbooks.states import State
-from storage import audit, playbooks
+from storage import artifacts, audit, playbooks
+from storage.artifacts import ArtifactRow
 
 router = APIRouter(tags=["executions"])
 
@@ -56,9 +58,10 @@ IdempotencyKey = Annotated[
 Include = Annotated[
     str | None,
     Query(
-        pattern=r"^(io|iterations)(,(io|iterations))?$",
+        pattern=r"^(io|iterations|artifacts)(,(io|iterations|artifacts)){0,2}$",
         description="`io` adds to each step what it was given and what it answered, secrets masked; `iterations` adds "
-        "to each loop the record of each iteration; both with a comma between them.",
+        "to each loop the record of each iteration; `artifacts` adds the files that the steps have made; several with "
+        "a comma between them.",
     ),
 ]
 
@@ -167,7 +170,8 @@ async def read_execution(services: ServicesDep, execution_id: ExecutionId, inclu
     wanted = (include or "").split(",")
     io = await _io(service, truth) if "io" in wanted else None
     iterations = await _iterations(service, truth) if "iterations" in wanted else None
-    answer = execution_answer(service, truth, io=io, iterations=iterations)
+    made = await services.database.read(artifacts.list_artifacts, execution_id) if "artifacts" in wanted else None
+    answer = execution_answer(service, truth, io=io, iterations=iterations, made=made)
     if include is None and truth.row.closed_at is not None:
         service.closed.put(execution_id, bytes(answer.body))
     return answer
@@ -318,6 +322,7 @@ def execution_answer(
     *,
     io: dict[str, Json] | None = None,
     iterations: dict[str, Json] | None = None,
+    made: list[ArtifactRow] | None = None,
     status: int = 200,
     headers: dict[str, str] | None = None,
 ) -> Response:
@@ -327,6 +332,8 @@ def execution_answer(
         answer["io_available"] = "" not in io
     if iterations is not None:
         answer["iterations_available"] = "" not in iterations
+    if made is not None:
+        answer["artifacts"] = [artifact_json(row) for row in made]
     return _json(answer, status, headers)
 
 

@@ -28,6 +28,7 @@ from settings import Settings, settings
 from storage.clock import now_ms
 from storage.database import Database
 from storage.errors import NotFound
+from storage.host_keys import TrustedHostKeys
 from storage.settlement import settle
 from workflows.interpreter import PlaybookWorkflow
 from workflows.schedule import ScheduleWorkflow
@@ -67,7 +68,7 @@ def build_worker(
     runs it sandboxed keep it deterministic.
     """
     records = RecordKeeper(database)
-    stores = Stores(artifacts=DatabaseArtifacts(database))
+    stores = Stores(artifacts=DatabaseArtifacts(database), host_keys=TrustedHostKeys(database))
     actions = ActionRunner(load_catalogue(), egress_allow=config.egress_allow, stores=stores)
     return Worker(
         client,

@@ -59,6 +59,7 @@ class ActionContext:
     ``attempt`` counts the playbook's attempts of this step from 1.  ``heartbeat`` may be called with progress details;
     the runner sends heartbeats by itself, so no action has to.  ``stores``: what outlives the run.  ``scrub``: a JSON
     value without the secrets of this call, for what is kept in a form in which nobody could find them any more.
+    ``dry_run_reads``: a rehearsal may look at the real thing, as long as it changes nothing.
     """
 
     execution_id: str
@@ -67,6 +68,7 @@ class ActionContext:
     step_id: str
     attempt: int = 1
     dry_run: bool = False
+    dry_run_reads: bool = False
     egress: EgressPolicy = field(default_factory=EgressPolicy)
     stores: Stores = field(default_factory=Stores)
     heartbeat: Callable[..., None] = lambda *details: None
@@ -123,6 +125,7 @@ class Action(ABC, Generic[In, Out]):
     async def rehearse(self, inputs: In, context: ActionContext) -> Rehearsal:
         """Say what ``run`` would do, touching nothing: no network, no disk.
 
+        With ``context.dry_run_reads`` it may look, where that changes nothing; it answers also when it cannot look.
         This default is for actions that only read; every other one must have its own (``activities.catalogue``).
         """
         return Rehearsal(would=f"Would run {self.name}, which only reads.")

@@ -10,6 +10,7 @@ from importlib.metadata import EntryPoint, entry_points
 from activities.action import Action, AnyAction
 from activities.core import Echo, Fail, SetVariables, Sleep
 from activities.errors import CatalogueError
+from activities.hosts.command import SshCommand
 from activities.http_request import HttpRequest
 from activities.script import ScriptRun
 from activities.slack import SlackMessage
@@ -24,6 +25,7 @@ log = logging.getLogger(__name__)
 BUILT_IN: tuple[type[AnyAction], ...] = (
     *(Echo, Fail, SetVariables, Sleep),
     *(HttpRequest, ScriptRun, SlackMessage),
+    *(SshCommand,),
 )
 """The shipped actions, a family a line."""
 

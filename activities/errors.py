@@ -12,6 +12,9 @@ Codes of the runner: ``invalid_call``, ``invalid_input``, ``unknown_action``, ``
 ``response_too_large``, ``unsupported_encoding``, ``timed_out``.  Of single actions: ``failed`` (core.fail),
 ``unexpected_status`` (http.request), ``rate_limited`` and ``slack_refused`` (notify.slack), ``unexpected_exit_code``,
 ``output_limit``, ``sandbox_missing``, ``sandbox_failed`` and ``interpreter_missing`` (script.run).
+
+Of whatever works on a host over SSH: ``host_key_unknown``, ``host_key_changed``, ``login_refused``,
+``no_credentials``, ``invalid_key``, ``ssh_failed``, ``sudo_refused``, ``output_limit``, ``unexpected_exit_code``.
 """
 
 from __future__ import annotations

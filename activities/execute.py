@@ -93,6 +93,7 @@ class ActionRunner:
             step_id=call.step_id,
             attempt=call.attempt,
             dry_run=call.dry_run,
+            dry_run_reads=call.dry_run and call.dry_run_reads,
             egress=self._egress,
             stores=_guarded(self._stores, scrubber),
             scrub=scrubber.value,

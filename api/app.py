@@ -29,6 +29,7 @@ from api.routes import (
     executions,
     health,
     hooks,
+    host_keys,
     playbooks,
     schedules,
     schemas,
@@ -94,7 +95,7 @@ def _add_routes(app: FastAPI) -> None:
     """
     app.router.routes.append(phantom())
     of_playbooks = (executions, artifacts, approvals, playbooks, schedules, hooks)
-    for module in (*of_playbooks, actions, assets, tokens, users, audit, schemas, health, docs):
+    for module in (*of_playbooks, actions, assets, host_keys, tokens, users, audit, schemas, health, docs):
         for route in module.router.routes:
             if isinstance(route, APIRoute):
                 route.operation_id = route.name.replace(".", "_")

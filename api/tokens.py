@@ -25,6 +25,8 @@ PERMISSIONS: Final = (
     "playbook:execute",
     "asset:read",
     "asset:write",
+    "host:read",
+    "host:write",
     "token:admin",
     "audit:read",
 )

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from cli import artifacts, assets, hooks, playbooks, runs, server, tokens
+from cli import artifacts, assets, hooks, hosts, playbooks, runs, server, tokens
 
 GROUPS = {
     "playbook": playbooks.app,
@@ -19,6 +19,7 @@ GROUPS = {
     "token": tokens.app,
     "hook": hooks.app,
     "artifact": artifacts.app,
+    "host": hosts.app,
 }
 FLAGS = {"help": False, **{name: {"help": False} for name in GROUPS}}
 

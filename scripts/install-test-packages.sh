@@ -1,6 +1,6 @@
 #!/bin/sh
 # Install the Debian packages that the tests need: a Postgres to run against, and bubblewrap for script.run,
-# curl for the commands of the Phantom document.
+# curl for the commands of the Phantom document, sshd and sudo for the hosts of tests.
 set -eu
 
 missing=""
@@ -8,6 +8,8 @@ ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/n
 command -v bwrap >/dev/null || missing="$missing bubblewrap"
 command -v curl >/dev/null || missing="$missing curl"
 command -v setpriv >/dev/null || missing="$missing util-linux"
+[ -x /usr/sbin/sshd ] || missing="$missing openssh-server"
+command -v sudo >/dev/null || missing="$missing sudo"
 [ -n "$missing" ] || exit 0
 
 as_root=""

@@ -16,6 +16,7 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     Table,
+    UniqueConstraint,
     text,
 )
 
@@ -203,6 +204,20 @@ hooks = Table(
     Column("created_by", Words, nullable=False),
     Column("removed_at", BigInteger),
     Index("ix_hooks_playbook_id", "playbook_id"),
+)
+
+host_keys = Table(
+    "host_keys",
+    metadata,
+    Column("id", Words, primary_key=True),
+    Column("host", Words, nullable=False),
+    Column("port", Integer, nullable=False),
+    Column("algorithm", Words, nullable=False),
+    Column("key", Words, nullable=False),
+    Column("fingerprint", Words, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("created_by", Words, nullable=False),
+    UniqueConstraint("host", "port", "fingerprint"),
 )
 
 audit = Table(

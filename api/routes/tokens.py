@@ -33,6 +33,8 @@ Permission = Literal[
     "playbook:execute",
     "asset:read",
     "asset:write",
+    "host:read",
+    "host:write",
     "token:admin",
     "audit:read",
 ]

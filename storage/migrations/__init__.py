@@ -1,4 +1,4 @@
 """Schema revisions, for Alembic; ``storage.migrate`` runs them."""
 
-HEAD = "0005"
+HEAD = "0006"
 """The revision that this version of the program works with."""

@@ -37,6 +37,7 @@ BEYOND_A_SCHEMA = {
     "PUT /api/playbooks/{playbook_id}": "the same, and an id must be its own",
     "POST /api/playbooks/{playbook_id}/run": "the playbook's own schema holds for the parameters",
     "POST /api/tokens": "a token must expire in the future",
+    "POST /api/host-keys": "a key must be one",
     "PUT /api/assets/{asset_id}": "an id must be its own",
 }
 """Where a request that fits the schema may still be refused, and why; every other check holds for these as well."""

@@ -23,6 +23,7 @@ EXPECTED = {
     "http.request": Traits(),
     "notify.slack": Traits(),
     "script.run": Traits(),
+    "ssh.command": Traits(),
 }
 
 

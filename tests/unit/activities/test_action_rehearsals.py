@@ -21,6 +21,7 @@ EXAMPLES: dict[str, dict[str, object]] = {
     "core.fail": {"times": 0},
     "http.request": {"method": "POST", "url": "https://example.com/x", "json": {"a": 1}},
     "notify.slack": {"webhook_url": "https://hooks.slack.com/services/T/B/X", "text": "hello"},
+    "ssh.command": {"host": "web-01.example.com", "command": "systemctl restart nginx"},
     "script.run": {"script": "touch /tmp/touched"},
 }
 

@@ -1,0 +1,42 @@
+"""A host for the tests of a process, and the database in which its key is trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from activities.action import ActionContext
+from activities.stores import Stores
+from storage.database import Database
+from storage.host_keys import TrustedHostKeys
+from storage.migrate import migrate
+from tests.hosts import Machine, running_machine
+from tests.unit.activities.action_support import make_context
+
+PLAIN = "useradd --create-home --password '*' plain"
+"""A user without sudo."""
+
+
+@pytest.fixture(scope="session")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """A host that tests share: none of them leaves anything changed on it that another one looks at."""
+    with running_machine(tmp_path_factory.mktemp("machine") / "host", PLAIN) as running:
+        yield running
+
+
+@pytest.fixture
+def key_database(tmp_path: Path) -> Iterator[Database]:
+    """An empty database for trusted host keys."""
+    url = f"sqlite:///{tmp_path / 'keys.sqlite'}"
+    migrate(url)
+    database = Database(url)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def stored(key_database: Database) -> ActionContext:
+    """A context whose host keys are those of ``key_database``."""
+    return make_context(stores=Stores(host_keys=TrustedHostKeys(key_database)))

@@ -12,6 +12,7 @@ from activities.core import Echo, Fail, SetVariables, Sleep
 from activities.errors import CatalogueError
 from activities.hosts.command import SshCommand
 from activities.http_request import HttpRequest
+from activities.reports.action import ReportRender
 from activities.script import ScriptRun
 from activities.slack import SlackMessage
 from playbooks.actions import Catalogue
@@ -26,6 +27,7 @@ BUILT_IN: tuple[type[AnyAction], ...] = (
     *(Echo, Fail, SetVariables, Sleep),
     *(HttpRequest, ScriptRun, SlackMessage),
     *(SshCommand,),
+    *(ReportRender,),
 )
 """The shipped actions, a family a line."""
 

@@ -15,6 +15,12 @@ Codes of the runner: ``invalid_call``, ``invalid_input``, ``unknown_action``, ``
 
 Of whatever works on a host over SSH: ``host_key_unknown``, ``host_key_changed``, ``login_refused``,
 ``no_credentials``, ``invalid_key``, ``ssh_failed``, ``sudo_refused``, ``output_limit``, ``unexpected_exit_code``.
+
+Of ``report.render``: ``template_failed``, ``report_too_large``, ``report_too_slow``, ``pdf_missing``,
+``renderer_failed``.
+
+Of whatever keeps or reads an artifact: ``invalid_artifact``, ``artifact_too_large``, ``artifact_exists``,
+``artifact_refused``, ``unknown_artifact``, ``no_store``, ``store_unavailable``.
 """
 
 from __future__ import annotations

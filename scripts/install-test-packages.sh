@@ -1,6 +1,7 @@
 #!/bin/sh
 # Install the Debian packages that the tests need: a Postgres to run against, and bubblewrap for script.run,
-# curl for the commands of the Phantom document, sshd and sudo for the hosts of tests.
+# curl for the commands of the Phantom document, sshd and sudo for the hosts of tests, Pango and Poppler for reports
+# as PDF.
 set -eu
 
 missing=""
@@ -10,6 +11,10 @@ command -v curl >/dev/null || missing="$missing curl"
 command -v setpriv >/dev/null || missing="$missing util-linux"
 [ -x /usr/sbin/sshd ] || missing="$missing openssh-server"
 command -v sudo >/dev/null || missing="$missing sudo"
+command -v pdftotext >/dev/null || missing="$missing poppler-utils"
+ls /usr/lib/*/libpangoft2-1.0.so.0 >/dev/null 2>&1 || missing="$missing libpangoft2-1.0-0"
+ls /usr/lib/*/libharfbuzz-subset.so.0 >/dev/null 2>&1 || missing="$missing libharfbuzz-subset0"
+fc-list 2>/dev/null | grep -q . || missing="$missing fontconfig fonts-dejavu-core"
 [ -n "$missing" ] || exit 0
 
 as_root=""

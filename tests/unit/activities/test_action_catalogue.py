@@ -22,6 +22,7 @@ EXPECTED = {
     "core.sleep": Traits(idempotent=True),
     "http.request": Traits(),
     "notify.slack": Traits(),
+    "report.render": Traits(idempotent=True),
     "script.run": Traits(),
     "ssh.command": Traits(),
 }

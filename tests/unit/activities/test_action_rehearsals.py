@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[3]
 
 EXAMPLES: dict[str, dict[str, object]] = {
     "core.echo": {"a": 1},
+    "report.render": {"report": "incident", "data": {"summary": "It rained in."}},
     "core.set": {"a": 1},
     "core.sleep": {"seconds": 3600},
     "core.fail": {"times": 0},
@@ -40,11 +41,16 @@ async def main() -> None:
         rehearsal = await asyncio.wait_for(action.rehearse(action.Input.model_validate(parameters), context), 2)
         print(json.dumps([name, rehearsal.would]))
 
+RENDERER = ["-B", "-m", "activities.reports.child"]  # bound to its limits, and in this sandbox like all else
+
 def forbid(event: str, arguments: tuple) -> None:
     # A sandbox makes a connection fail; this also catches an attempt whose failure is swallowed.
+    if event == "subprocess.Popen" and arguments[1][1:] == RENDERER:
+        return
     if event in ("socket.connect", "socket.getaddrinfo", "socket.sendto", "subprocess.Popen", "os.exec"):
         raise SystemExit(f"touched the world: {event} {arguments}")
-    if event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+"):
+    writes = event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+")
+    if writes and not isinstance(arguments[0], int):  # a pipe that is open already is no file
         raise SystemExit(f"wrote a file: {arguments}")
 
 asyncio.run(main())

@@ -13,6 +13,7 @@ from activities.errors import CatalogueError
 from activities.hosts.command import SshCommand
 from activities.http_request import HttpRequest
 from activities.reports.action import ReportRender
+from activities.scans.ports import PortScan
 from activities.script import ScriptRun
 from activities.slack import SlackMessage
 from playbooks.actions import Catalogue
@@ -28,6 +29,7 @@ BUILT_IN: tuple[type[AnyAction], ...] = (
     *(HttpRequest, ScriptRun, SlackMessage),
     *(SshCommand,),
     *(ReportRender,),
+    *(PortScan,),
 )
 """The shipped actions, a family a line."""
 

@@ -19,6 +19,8 @@ Of whatever works on a host over SSH: ``host_key_unknown``, ``host_key_changed``
 Of ``report.render``: ``template_failed``, ``report_too_large``, ``report_too_slow``, ``pdf_missing``,
 ``renderer_failed``.
 
+Of the scans: ``scanner_missing``, ``scan_failed``, ``too_many_targets``, ``invalid_report``.
+
 Of whatever keeps or reads an artifact: ``invalid_artifact``, ``artifact_too_large``, ``artifact_exists``,
 ``artifact_refused``, ``unknown_artifact``, ``no_store``, ``store_unavailable``.
 """

@@ -1,13 +1,15 @@
 #!/bin/sh
 # Install the Debian packages that the tests need: a Postgres to run against, and bubblewrap for script.run,
 # curl for the commands of the Phantom document, sshd and sudo for the hosts of tests, Pango and Poppler for reports
-# as PDF.
+# as PDF, the scanners that scan.ports and scan.host call.
 set -eu
 
 missing=""
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || missing="postgresql"
 command -v bwrap >/dev/null || missing="$missing bubblewrap"
 command -v curl >/dev/null || missing="$missing curl"
+command -v nmap >/dev/null || missing="$missing nmap"
+command -v lynis >/dev/null || missing="$missing lynis"
 command -v setpriv >/dev/null || missing="$missing util-linux"
 [ -x /usr/sbin/sshd ] || missing="$missing openssh-server"
 command -v sudo >/dev/null || missing="$missing sudo"

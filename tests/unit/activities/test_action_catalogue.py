@@ -23,6 +23,7 @@ EXPECTED = {
     "http.request": Traits(),
     "notify.slack": Traits(),
     "report.render": Traits(idempotent=True),
+    "scan.ports": Traits(idempotent=True),
     "script.run": Traits(),
     "ssh.command": Traits(),
 }

@@ -219,10 +219,14 @@ class Starter:
     async def _withdraw(self, new: NewExecution | ExecutionRow, revision: Revision, error: TemporalUnavailable) -> None:
         """Nothing may come of a start that is answered with 503.
 
-        Where Temporal may have taken it, the row stays, cancelled, and the sweep ends the run should it turn up.
+        Where Temporal may have taken it, the row stays, cancelled, and the sweep ends the run should it turn up. But
+        with an idempotency key it stays as it is: the request that comes again with the key finds the run that has
+        turned up, or starts it, and it is one run either way.
         """
         if not error.sent:
             await self.database.write(executions.discard, new.id)
+            return
+        if await self.database.read(executions.has_key, new.id):
             return
         await self.database.write(
             settlement.freeze_cancelled,

@@ -30,6 +30,9 @@ GRACE_POLL = 0.02
 START_WINDOW_MS = 60_000
 """A run unknown to Temporal counts as lost after this: younger ones may be on their way there."""
 
+KEYED_WINDOW_MS = 3_600_000
+"""The same where the request had an idempotency key: whoever was answered 503 may come again with it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
@@ -122,15 +125,18 @@ class Reader:
         found = await self.runs.describe_execution(row.workflow_id, row.id)
         if found is not None and not found.closed:
             return open_run(fresh, revision, found)
-        if found is None and (now_ms() - row.created_at < START_WINDOW_MS or await self._may_start(fresh)):
+        if found is None and await self._may_start(fresh):
             return Truth(fresh, revision, RunRecord([StepRecord() for _ in revision.steps]), None)
         await self._settle_outside(fresh, revision, found)
         return settled(await self._again(row), revision)
 
     async def _may_start(self, row: ExecutionRow) -> bool:
-        """Whether the row is of a sub-playbook that its parent, which is open, may yet start."""
+        """Whether Temporal may yet hear of the run, by the request for it or by its open parent."""
+        age = now_ms() - row.created_at
+        if age < START_WINDOW_MS:
+            return True
         if row.parent_id is None:
-            return False
+            return age < KEYED_WINDOW_MS and await self.database.read(executions.has_key, row.id)
         parent = await self.database.read(executions.get, row.parent_id)
         return parent is not None and parent.closed_at is None
 

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Install the Debian packages that the tests need: a Postgres to run against, and bubblewrap for script.run,
 # curl for the commands of the Phantom document, sshd and sudo for the hosts of tests, Pango and Poppler for reports
-# as PDF, the scanners that scan.ports and scan.host call.
+# as PDF, the scanners that scan.ports and scan.host call; iproute2, nftables and faketime for the failure matrix.
 set -eu
 
 missing=""
@@ -10,6 +10,9 @@ command -v bwrap >/dev/null || missing="$missing bubblewrap"
 command -v curl >/dev/null || missing="$missing curl"
 command -v nmap >/dev/null || missing="$missing nmap"
 command -v lynis >/dev/null || missing="$missing lynis"
+command -v ip >/dev/null || missing="$missing iproute2"
+command -v nft >/dev/null || missing="$missing nftables"
+ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || missing="$missing faketime"
 command -v setpriv >/dev/null || missing="$missing util-linux"
 [ -x /usr/sbin/sshd ] || missing="$missing openssh-server"
 command -v sudo >/dev/null || missing="$missing sudo"

@@ -159,6 +159,7 @@ _GET_KEY = select(idempotency_keys.c.execution_id, idempotency_keys.c.body_hash)
 _DISCARD = delete(executions).where(_c.id == bindparam("execution_id"), _c.state.is_(None), _c.closed_at.is_(None))
 _IS_DISCARDED = select(_c.number).where(_c.id == bindparam("execution_id"), _c.state.is_(None), _c.closed_at.is_(None))
 _DISCARD_KEY = delete(idempotency_keys).where(idempotency_keys.c.execution_id == bindparam("for_execution"))
+_HAS_KEY = select(idempotency_keys.c.key).where(idempotency_keys.c.execution_id == bindparam("for_execution"))
 _of_hook = idempotency_keys.c.principal.startswith(HOOK)
 _FORGET_KEYS = delete(idempotency_keys).where(
     idempotency_keys.c.created_at < bindparam("before"),
@@ -202,6 +203,11 @@ def discard(connection: Connection, execution_id: str) -> bool:
         return False
     connection.execute(_DISCARD_KEY, {"for_execution": execution_id})
     return True
+
+
+def has_key(connection: Connection, execution_id: str) -> bool:
+    """Whether the request for this execution may come again, with its idempotency key."""
+    return connection.execute(_HAS_KEY, {"for_execution": execution_id}).first() is not None
 
 
 def forget_keys(connection: Connection, before: int, hooks_before: int | None = None) -> int:

@@ -23,7 +23,7 @@ from storage.migrate import migrate
 from tests.conftest import PLUGINS, free_port
 from tests.stack import FINAL, TOKEN
 
-Part = Literal["temporal", "worker", "api"]
+Part = Literal["temporal", "worker", "api", "next-worker"]
 ROOT = Path(__file__).parent.parent
 
 
@@ -33,9 +33,14 @@ class House:
 
     folder: Path
     database_url: str | None = None
+    host: str = "127.0.0.1"
     port: int = field(default_factory=free_port)
     temporal_port: int = field(default_factory=free_port)
     extra: dict[str, str] = field(default_factory=dict)
+    own: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Settings of one process alone, by its name."""
+    before: dict[str, list[str]] = field(default_factory=dict)
+    """What stands before the command of a process, by its name."""
     _processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     @property
@@ -69,7 +74,7 @@ class House:
     def http(self) -> httpx2.AsyncClient:
         """A client with every permission."""
         return httpx2.AsyncClient(
-            base_url=f"http://127.0.0.1:{self.port}", headers={"Authorization": f"Bearer {TOKEN}"}, timeout=30
+            base_url=f"http://{self.host}:{self.port}", headers={"Authorization": f"Bearer {TOKEN}"}, timeout=30
         )
 
     def start(self, part: Part, name: str | None = None) -> None:
@@ -77,16 +82,22 @@ class House:
         lines: dict[str, list[str]] = {
             "temporal": command(EmbeddedOptions(data_dir=self.folder, port=self.temporal_port)),
             "worker": [sys.executable, "-m", "worker"],
+            "next-worker": [sys.executable, "-m", "tests.failures.next_worker"],
             "api": [sys.executable, "-m", "cli.main", "api", "--port", str(self.port)],
         }
-        with (self.folder / f"{name or part}.log").open("ab") as log:
-            self._processes[name or part] = subprocess.Popen(
-                lines[part], env=self.environment, cwd=ROOT, stdout=log, stderr=log
-            )
+        called = name or part
+        line = [*self.before.get(called, ()), *lines[part]]
+        environment = {**self.environment, **self.own.get(called, {})}
+        with (self.folder / f"{called}.log").open("ab") as log:
+            self._processes[called] = subprocess.Popen(line, env=environment, cwd=ROOT, stdout=log, stderr=log)
 
     def pid(self, name: str) -> int:
         """The process id of a part."""
         return self._processes[name].pid
+
+    def has_ended(self, name: str) -> bool:
+        """Whether the process, which was started, has ended by itself."""
+        return self._processes[name].poll() is not None
 
     def signal(self, name: str, number: signal.Signals) -> None:
         """Sends a signal to the process."""

@@ -45,6 +45,12 @@ class PostgresServer:
             )
         self._wait_until_it_answers()
 
+    @property
+    def pid(self) -> int:
+        """Process id of the postmaster, which runs."""
+        assert self._process is not None
+        return self._process.pid
+
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         """Stop: SIGINT ends connections and shuts down in order, SIGQUIT is a crash."""
         if self._process is not None:

@@ -46,11 +46,13 @@ class Stubborn(Action[StubbornInput, Done]):
 
 
 class AppendInput(InputModel):
-    """A line for a file, and seconds to stay at work after writing it."""
+    """A line for a file; then seconds to stay at work, or a file to wait for; then ``end``, where given, as well."""
 
     path: str
     line: str = "x"
     seconds: float = 0.0
+    until: str | None = None
+    end: str | None = None
 
 
 class Append(Action[AppendInput, Done]):
@@ -65,14 +67,22 @@ class Append(Action[AppendInput, Done]):
 
     async def run(self, inputs: AppendInput, context: ActionContext) -> Done:
         """Append, then stay at work."""
-        with Path(inputs.path).open("a") as file:
-            file.write(inputs.line + "\n")
+        _append(inputs.path, inputs.line)
         await asyncio.sleep(inputs.seconds)
+        while inputs.until is not None and not Path(inputs.until).exists():
+            await asyncio.sleep(0.05)
+        if inputs.end is not None:
+            _append(inputs.path, inputs.end)
         return Done()
 
     async def rehearse(self, inputs: AppendInput, context: ActionContext) -> Rehearsal:
         """Say so."""
         return Rehearsal(would=f"would append to {inputs.path}", effects=[{"kind": "file", "path": inputs.path}])
+
+
+def _append(path: str, line: str) -> None:
+    with Path(path).open("a") as file:
+        file.write(line + "\n")
 
 
 class AppendOnce(Append):

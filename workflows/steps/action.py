@@ -46,8 +46,9 @@ TIMEOUT_GRACE = timedelta(seconds=30)
 NO_TIMEOUT = timedelta(days=3650)
 
 HEARTBEAT_REPEATABLE = timedelta(seconds=5)
-HEARTBEAT_ONCE = timedelta(seconds=10)
-"""A lost worker is noticed after this long.  Longer where a false alarm costs a step, and not only a repetition."""
+HEARTBEAT_ONCE = timedelta(seconds=20)
+"""A lost worker is noticed after this long.  Longer where a false alarm costs a step, and not only a repetition: a
+Temporal that stands still for that long tells a living worker from a dead one no better than a cut network does."""
 
 CRASH_RETRY = RetryPolicy(
     initial_interval=timedelta(milliseconds=200),

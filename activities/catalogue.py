@@ -16,6 +16,7 @@ from activities.reports.action import ReportRender
 from activities.scans.ports import PortScan
 from activities.script import ScriptRun
 from activities.slack import SlackMessage
+from activities.tell.notify import Notify
 from playbooks.actions import Catalogue
 
 ENTRY_POINT_GROUP = "stanchion.actions"
@@ -30,6 +31,7 @@ BUILT_IN: tuple[type[AnyAction], ...] = (
     *(SshCommand,),
     *(ReportRender,),
     *(PortScan,),
+    *(Notify,),
 )
 """The shipped actions, a family a line."""
 

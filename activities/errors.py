@@ -10,8 +10,12 @@ Codes of the runner: ``invalid_call``, ``invalid_input``, ``unknown_action``, ``
 ``output_too_large``, ``internal``.  Of whatever opens a connection: ``egress_refused``, ``invalid_url``,
 ``resolve_failed``, ``connect_failed``, ``connection_lost``, ``tls_failed``, ``too_many_redirects``,
 ``response_too_large``, ``unsupported_encoding``, ``timed_out``.  Of single actions: ``failed`` (core.fail),
-``unexpected_status`` (http.request), ``rate_limited`` and ``slack_refused`` (notify.slack), ``unexpected_exit_code``,
+``unexpected_status`` (http.request), ``slack_refused`` (notify.slack), ``unexpected_exit_code``,
 ``output_limit``, ``sandbox_missing``, ``sandbox_failed`` and ``interpreter_missing`` (script.run).
+
+Of whatever speaks to a service over HTTP (``activities.rest``): ``unauthorized``, ``forbidden``, ``not_found``,
+``rate_limited``, ``service_failed``, ``refused``, ``bad_answer``; of ``notify.send`` by Apprise ``apprise_missing``,
+``apprise_refused``, ``apprise_failed``.
 
 Of whatever works on a host over SSH: ``host_key_unknown``, ``host_key_changed``, ``login_refused``,
 ``no_credentials``, ``invalid_key``, ``ssh_failed``, ``sudo_refused``, ``output_limit``, ``unexpected_exit_code``.

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 from pydantic import Field
 
 from activities.action import Action, ActionContext, ActionError, InputModel, OutputModel, Rehearsal
 from activities.http_request import retry_after
-from activities.web import Answer, Call, parse_url, send
+from activities.rest import excerpt, host_of
+from activities.tell.delivery import Delivery, deliver, webhook_name
+from activities.tell.notice import cut
+from activities.web import Answer
 from playbooks.record import Json
 
-TIMEOUT = 15.0
-SHOWN_OF_ANSWER = 200
 SHOWN_OF_MESSAGE = 200
 
 
@@ -60,38 +60,26 @@ class SlackMessage(Action[SlackInput, SlackOutput]):
 
     async def run(self, inputs: SlackInput, context: ActionContext) -> SlackOutput:
         """Post it.  Raises ``ActionError``: what the HTTP client raises, ``rate_limited``, ``slack_refused``."""
-        host = parse_url(inputs.webhook_url).host
-        content = json.dumps(inputs.message(), ensure_ascii=False).encode("utf-8", "replace")
-        headers = {"content-type": "application/json; charset=utf-8"}
-        call = Call("POST", inputs.webhook_url, headers, content=content, timeout=TIMEOUT, follow_redirects=False)
-        try:
-            answer = await send(call, context.egress)
-        except ActionError as error:
-            message = error.message.replace(inputs.webhook_url, f"the webhook at {host}")
-            raise ActionError(error.code, message, error.retryable, error.retry_after) from None
-        _check(answer, host)
+        url, message = inputs.webhook_url, inputs.message()
+        answer, _ = await deliver(Delivery(url, message, webhook_name(url), message, _judge), context.egress)
         return SlackOutput(status=answer.status, answer=answer.text.strip())
 
     async def rehearse(self, inputs: SlackInput, context: ActionContext) -> Rehearsal:
         """Show the message.  Raises ``ActionError`` with code ``invalid_url``."""
         # A secret that is filled in is a real address; without one there would be nothing to post to.
-        host = parse_url(inputs.webhook_url).host
+        host = host_of(inputs.webhook_url)
         to = f" to {inputs.channel}" if inputs.channel else ""
         effect: dict[str, Json] = {"kind": "message", "service": "slack", "host": host, "message": inputs.message()}
         return Rehearsal(
-            f"Would post{to} through the webhook at {host}: {_cut(inputs.text)}",
+            f"Would post{to} through the webhook at {host}: {cut(inputs.text, SHOWN_OF_MESSAGE)}",
             [effect],
             SlackOutput(status=200, answer="ok"),
         )
 
 
-def _check(answer: Answer, host: str) -> None:
-    said = " ".join(answer.text[:SHOWN_OF_ANSWER].split())
+def _judge(answer: Answer, who: str) -> None:
     if answer.status == 429:
-        raise ActionError("rate_limited", f"{host} asks for fewer messages.", True, retry_after(answer))
+        raise ActionError("rate_limited", f"{who} asks for fewer messages.", True, retry_after(answer))
     if not 200 <= answer.status < 300 or answer.text.strip() != "ok":
-        raise ActionError("slack_refused", f"{host} answered {answer.status}: {said}", retryable=answer.status >= 500)
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= SHOWN_OF_MESSAGE else text[: SHOWN_OF_MESSAGE - 1] + "…"
+        message = f"{who} answered {answer.status}{excerpt(answer)}"
+        raise ActionError("slack_refused", message, retryable=answer.status >= 500)

@@ -21,6 +21,7 @@ EXPECTED = {
     "core.set": Traits(safe=True, idempotent=True, quick=True),
     "core.sleep": Traits(idempotent=True),
     "http.request": Traits(),
+    "notify.send": Traits(),
     "notify.slack": Traits(),
     "report.render": Traits(idempotent=True),
     "scan.ports": Traits(idempotent=True),

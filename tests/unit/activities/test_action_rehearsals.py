@@ -21,6 +21,12 @@ EXAMPLES: dict[str, dict[str, object]] = {
     "core.sleep": {"seconds": 3600},
     "core.fail": {"times": 0},
     "http.request": {"method": "POST", "url": "https://example.com/x", "json": {"a": 1}},
+    "notify.send": {
+        "service": "pagerduty",
+        "token": "R0UTING",
+        "text": "hello",
+        "severity": "high",
+    },
     "notify.slack": {"webhook_url": "https://hooks.slack.com/services/T/B/X", "text": "hello"},
     "ssh.command": {"host": "web-01.example.com", "command": "systemctl restart nginx"},
     "scan.ports": {"targets": ["example.com", "192.0.2.0/30"], "ports": "22,80-90"},

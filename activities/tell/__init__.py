@@ -1,0 +1,1 @@
+"""Telling people: messages to chats and on-call services, and mail."""

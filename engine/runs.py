@@ -232,8 +232,8 @@ class Runs:
             )
         except WorkflowUpdateFailedError as error:
             cause = error.cause
-            kind = cause.type if isinstance(cause, ApplicationError) else None
-            raise DecisionRefused(kind or "not_waiting", str(cause)) from error
+            told = cause if isinstance(cause, ApplicationError) else ApplicationError(str(cause))
+            raise DecisionRefused(told.type or "not_waiting", told.message) from error
         except WorkflowUpdateRPCTimeoutOrCancelledError as error:
             raise NoAnswer("no worker has taken the decision yet") from error
         except RPCError as error:

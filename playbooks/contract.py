@@ -80,10 +80,18 @@ class LoopSnapshot(BaseModel):
     last: dict[str, Json] = {}
 
 
+class MainEnd(BaseModel):
+    """How the steps of the playbook itself ended, before those of ``always``: code and message, or the outputs."""
+
+    error: tuple[str, str] | None = None
+    outputs: Json = None
+
+
 class Snapshot(BaseModel):
     """What a run continues from: as new, or as a rerun that keeps what an earlier run has done.
 
-    Times in ms since the epoch; ``limit_at`` is when the run reaches its time limit.
+    Times in ms since the epoch; ``limit_at`` is when the run reaches its time limit.  ``main_end`` is there once only
+    ``always`` is left; ``decisions`` were taken on steps that wait, and not acted on yet, by the labels of these.
     """
 
     started_at: int | None = None
@@ -95,6 +103,8 @@ class Snapshot(BaseModel):
     io: dict[str, dict[str, Json]] = {}
     vars: dict[str, Json] = {}
     iterations: dict[str, list[Json]] = {}
+    main_end: MainEnd | None = None
+    decisions: dict[str, Decide] = {}
 
 
 class RunInput(BaseModel):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 from playbooks.contract import Decide
+from workflows.clock import now_ms
 
 NOT_WAITING = "not_waiting"
 AMBIGUOUS = "ambiguous"
@@ -18,11 +19,17 @@ DECIDED = "decided"
 
 @dataclass(slots=True)
 class Request:
-    """A step that waits: its question, who may answer, and the answer once it is there."""
+    """A step that waits: its question, who may answer, until when (ms), and the answer once it is there."""
 
     message: str
     approvers: Sequence[str]
+    until: int | None = None
     decision: Decide | None = None
+    parked: bool = False
+
+    def is_late(self, now: int) -> bool:
+        """Whether the time is over, and the run, about to continue as new, has not taken note of that yet."""
+        return self.parked and self.until is not None and now >= self.until
 
 
 class Approvals:
@@ -31,11 +38,26 @@ class Approvals:
     def __init__(self) -> None:
         self._waiting: dict[str, Request] = {}
         self._decided: dict[str, Decide] = {}
+        self._early: dict[str, Decide] = {}
+
+    def remember(self, decisions: Mapping[str, Decide]) -> None:
+        """Decisions that were taken before the run continued as new, on steps that are about to wait again."""
+        self._early.update(decisions)
+
+    def taken(self) -> dict[str, Decide]:
+        """Decisions on steps that wait, which nothing has come of yet."""
+        waiting = {label: request.decision for label, request in self._waiting.items() if request.decision}
+        return {**self._early, **waiting}
 
     def open(self, label: str, request: Request) -> Request:
         """A step begins to wait."""
         self._waiting[label] = request
+        request.decision = self._early.pop(label, None)
         return request
+
+    def park(self, label: str) -> None:
+        """A step goes on waiting in the next part of the run; until that begins it can still be decided on."""
+        self._waiting[label].parked = True
 
     def close(self, label: str) -> None:
         """A step waits no longer."""
@@ -54,7 +76,7 @@ class Approvals:
         if earlier is not None:
             word = "approved" if earlier.approve else "rejected"
             raise _refusal(DECIDED, f"the step {label} was {word} by {earlier.by or 'temporal'} already")
-        if request is None:
+        if request is None or request.is_late(now_ms()):
             raise _refusal(NOT_WAITING, f"the step {label} does not wait for approval")
         if decide.permissions is not None and request.approvers:
             allowed = {decide.by, *decide.permissions}

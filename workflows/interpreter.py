@@ -23,16 +23,16 @@ from playbooks.contract import (
     REJECT_SIGNAL,
     Decide,
     Decided,
+    MainEnd,
     RunInput,
 )
 from playbooks.evaluation import EvaluationError
 from playbooks.progress import run_memo
 from playbooks.record import ErrorInfo, Json
 from playbooks.states import State
-from playbooks.templates import render
 from workflows import snapshot
 from workflows.clock import iso, now_ms
-from workflows.expressions import EXPRESSION_ERROR
+from workflows.expressions import EXPRESSION_ERROR, rendered
 from workflows.machine import TIMED_OUT, Machine, Parked, stopped_by
 from workflows.scope import Scope, Stop
 from workflows.settling import close, io_of, iterations_of
@@ -57,8 +57,11 @@ class PlaybookWorkflow:
         self._always = Scope()
         self._limit_at = None if given.plan.timeout is None else now + int(given.plan.timeout * 1000)
         self._limit_task: asyncio.Task[None] | None = None
+        self._main_end: MainEnd | None = None
         if given.resume is not None:
             snapshot.restore(self._state, given.resume)
+            self._main_end = given.resume.main_end
+            self._machine.approvals.remember(given.resume.decisions)
             self._limit_at = given.resume.limit_at or self._limit_at
             if given.resume.timed_out:
                 self._main.stop(Stop.TIME_LIMIT)
@@ -126,11 +129,10 @@ class PlaybookWorkflow:
     async def _work(self) -> None:
         """Walks the plan to its end, then what is to run always; the state then says how the run ended."""
         state, plan = self._state, self._state.plan
-        walk = asyncio.create_task(self._machine.walk(state.root, plan.main, self._main))
-        if self._limit_at is not None:
-            self._limit_task = asyncio.create_task(self._limit(self._limit_at))
-        await workflow.wait([walk])
-        error, outputs = self._end_main(walk.result())
+        if self._main_end is None:
+            self._main_end = await self._walk_main()
+        error = ErrorInfo(*self._main_end.error) if self._main_end.error else None
+        outputs = self._main_end.outputs
         if plan.always is not None and self._main.stopping is not Stop.CANCEL:
             self._end_limit()
             state.execution["status"] = (State.FAILED if error else State.COMPLETED).value
@@ -138,6 +140,16 @@ class PlaybookWorkflow:
             after = await self._machine.walk(state.root, plan.always, self._always)
             error = error or after
         self._end(error, outputs)
+
+    async def _walk_main(self) -> MainEnd:
+        """Walks the steps of the playbook itself, within the time limit of the run."""
+        state = self._state
+        walk = asyncio.create_task(self._machine.walk(state.root, state.plan.main, self._main))
+        if self._limit_at is not None:
+            self._limit_task = asyncio.create_task(self._limit(self._limit_at))
+        await workflow.wait([walk])
+        error, outputs = self._end_main(walk.result())
+        return MainEnd(error=(error.code, error.message) if error else None, outputs=outputs)
 
     def _end_limit(self) -> None:
         """The time limit counts no longer: it is for the steps of the playbook itself."""
@@ -157,7 +169,7 @@ class PlaybookWorkflow:
             return ErrorInfo(TIMED_OUT, f"the run reached its time limit of {state.plan.timeout:g} s"), None
         if error is None and state.plan.outputs is not None and self._main.stopping is None:
             try:
-                return None, render(state.plan.outputs, state.root.names).value
+                return None, rendered(state, state.plan.outputs, state.root.names).value
             except EvaluationError as problem:
                 return ErrorInfo(EXPRESSION_ERROR, f"outputs: {problem}"), None
         return error, None
@@ -180,6 +192,8 @@ class PlaybookWorkflow:
         state = self._state
         timed_out = self._main.stopping is Stop.TIME_LIMIT
         resume = snapshot.take(state, limit_at=self._limit_at, timed_out=timed_out)
+        resume.main_end = self._main_end
+        resume.decisions = self._machine.approvals.taken()
         workflow.continue_as_new(
             state.given.model_copy(update={"resume": resume}),
             memo=run_memo(state.given.execution_id, state.record),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from temporalio import workflow
@@ -31,6 +31,17 @@ TIMED_OUT = "timed_out"
 
 HARD_EVENTS = 8_000
 """Events of history at which nothing more is begun: what is under way ends, and the run continues as new."""
+
+HARD_BYTES = 16_000_000
+"""The same in bytes of history; Temporal ends a run that has 50 MB, and what is under way may bring some more."""
+
+TURN_EFFORT = 300_000
+"""Effort, some tenths of a second, after which the run lets Temporal go on: two seconds count as a deadlock."""
+
+STEP_EFFORT = 100
+"""What a step takes beside its expressions, in steps of an evaluation."""
+
+BREATH = 0.001
 
 
 class Parked(Exception):
@@ -79,6 +90,7 @@ class Machine:
         self._leaves = leaves
         self._blocks = blocks
         self._busy = 0
+        self._breath: asyncio.Task[None] | None = None
 
     async def walk(self, frame: Frame, span: Span, scope: Scope) -> ErrorInfo | None:
         """Runs the steps of ``span`` in their order; returns why they failed, or None.
@@ -95,7 +107,12 @@ class Machine:
                 )
                 index = step.after
                 continue
-            outcome = frame.outcome(step) or await self._step(frame, step, scope)
+            outcome = frame.outcome(step)
+            if outcome is None:
+                await self._breathe()
+                if scope.stopping:
+                    break
+                outcome = await self._step(frame, step, scope)
             way = onward(state.plan, span, step, outcome)
             if not scope.stopping:
                 state.passed_over(frame, range(step.after, way.to), State.SKIPPED, way.reason)
@@ -112,10 +129,26 @@ class Machine:
         info = workflow.info()
         if info.is_continue_as_new_suggested() and self._busy == 0:
             self.parking = True
-        if info.get_current_history_length() >= HARD_EVENTS:
+        if info.get_current_history_length() >= HARD_EVENTS or info.get_current_history_size() >= HARD_BYTES:
             self.parking = True
         if self.parking:
             raise Parked
+
+    async def _breathe(self) -> None:
+        """Lets Temporal go on, by a timer, where steps that need nothing of it have taken long enough together.
+
+        Counted, not timed, to be the same in a replay.  All branches wait for one breath.  Raises Parked.
+        """
+        self.state.effort += STEP_EFFORT
+        if self._breath is None and self.state.effort >= TURN_EFFORT:
+            self.gate()
+            self._breath = asyncio.create_task(workflow.sleep(BREATH, summary="take a breath"))
+        breath = self._breath
+        if breath is not None:
+            flush(self.state)
+            await workflow.wait([breath])
+            if self._breath is breath:
+                self._breath, self.state.effort = None, 0
 
     async def outside(self, handle: Awaitable[Any]) -> Any:
         """Waits for something that Temporal has begun, and that must end before the run can continue as new."""
@@ -150,7 +183,7 @@ class Machine:
         resumed = frame.record(step.index).state is State.RUNNING
         if step.when is not None and not resumed:
             try:
-                if not truth(step.when, frame.names):
+                if not truth(state, step.when, frame.names):
                     reason = "its condition `when` is false"
                     state.passed_over(frame, range(step.index, step.after), State.SKIPPED, reason)
                     return Outcome(State.SKIPPED)
@@ -185,8 +218,10 @@ class Machine:
         raise error
 
     def _of_block(self, at: At, outcome: Outcome) -> Outcome:
-        """What a stop from outside of a block makes of it."""
-        return _stopped(at.scope) if at.scope.told is not None else outcome
+        """What a stop from outside of a block makes of it; what was done inside stays known."""
+        if at.scope.told is None:
+            return outcome
+        return replace(_stopped(at.scope), output=outcome.output)
 
     def _leave_inside(self, at: At, outcome: Outcome) -> None:
         """The steps of a block that has ended and that never began."""

@@ -42,6 +42,7 @@ def restore(state: RunState, snapshot: Snapshot) -> None:
         state.record.io[step_id] = StepIo(output=known.get("output"), **io)
     state.vars.update(snapshot.vars)
     state.iterations.update(snapshot.iterations)
+    state.begun = sum(map(len, state.iterations.values()))
 
 
 def _io(io: StepIo) -> dict[str, Json]:

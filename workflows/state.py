@@ -27,6 +27,10 @@ class RunState:
         self.plan = given.plan
         self.record = RunRecord(steps=[StepRecord() for _ in given.plan.steps])
         self.changed: set[int] = set()
+        self.effort = 0
+        """What was worked since the run last let Temporal go on, in steps of an evaluation; see ``machine``."""
+        self.begun = 0
+        """Iterations of all loops that have begun."""
         self.vars: dict[str, Json] = {}
         self.execution: dict[str, Json] = {
             "id": given.execution_id,
@@ -129,6 +133,7 @@ class RunState:
     def iteration_began(self, frame: Frame, step: AnyStep, number: int, item: Json, now: int) -> Frame:
         """Iteration ``number`` (from 0) of a loop has begun; its frame."""
         self._tally(frame, step, State.PENDING, State.RUNNING)
+        self.begun += 1
         loop = frame.loops[step.index]
         inner = loop.open[number] = frame.inner(number, item, with_item=loop.items is not None)
         inner.started_at = now

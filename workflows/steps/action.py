@@ -28,9 +28,9 @@ from playbooks.evaluation import EvaluationError
 from playbooks.plan import ActionStep, Retry
 from playbooks.record import ErrorInfo, Waiting
 from playbooks.states import State
-from playbooks.templates import Rendered, render
+from playbooks.templates import Rendered
 from workflows.clock import now_ms
-from workflows.expressions import EXPRESSION_ERROR
+from workflows.expressions import EXPRESSION_ERROR, rendered
 from workflows.frame import Outcome
 from workflows.machine import TIMED_OUT, At
 from workflows.publish import flush
@@ -71,7 +71,7 @@ async def run_action(at: At) -> Outcome:
     """Renders the parameters, runs the action and retries its failures as the step says."""
     step: ActionStep = at.step
     try:
-        rendered = render(step.parameters, at.names)
+        filled = rendered(at.state, step.parameters, at.names)
     except EvaluationError as error:
         return Outcome(State.FAILED, error=ErrorInfo(EXPRESSION_ERROR, str(error)))
     record = at.frame.record(step.index)
@@ -80,8 +80,8 @@ async def run_action(at: At) -> Outcome:
     while True:
         at.machine.gate()
         attempt = record.attempt + 1
-        at.state.attempted(at.frame, step, attempt, rendered.value)
-        answer = await _attempt(at, attempt, rendered)
+        at.state.attempted(at.frame, step, attempt, filled.value)
+        answer = await _attempt(at, attempt, filled)
         if isinstance(answer, ActionResult):
             if step.action == SET_ACTION and isinstance(answer.output, dict):
                 at.state.vars.update(answer.output)
@@ -91,7 +91,7 @@ async def run_action(at: At) -> Outcome:
         await _wait_for_retry(at, attempt, answer)
 
 
-async def _attempt(at: At, attempt: int, rendered: Rendered) -> ActionResult | _Failure:
+async def _attempt(at: At, attempt: int, filled: Rendered) -> ActionResult | _Failure:
     state, step = at.state, at.step
     call = ActionCall(
         execution_id=state.given.execution_id,
@@ -99,8 +99,8 @@ async def _attempt(at: At, attempt: int, rendered: Rendered) -> ActionResult | _
         asset_id=str(state.given.asset.get("id", "")),
         step_id=at.label,
         attempt=attempt,
-        parameters=rendered.value,
-        secrets=rendered.secrets,
+        parameters=filled.value,
+        secrets=filled.secrets,
         timeout=step.timeout,
         dry_run=state.given.dry_run,
         dry_run_reads=state.given.dry_run_reads,

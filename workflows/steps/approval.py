@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 
 from temporalio import workflow
@@ -12,12 +13,12 @@ from playbooks.evaluation import EvaluationError
 from playbooks.plan import ApprovalStep
 from playbooks.record import ErrorInfo, Json, Waiting
 from playbooks.states import State
-from playbooks.templates import as_text, render
+from playbooks.templates import as_text
 from workflows.approvals import Request
 from workflows.clock import iso, now_ms
-from workflows.expressions import EXPRESSION_ERROR
+from workflows.expressions import EXPRESSION_ERROR, rendered
 from workflows.frame import Outcome
-from workflows.machine import At
+from workflows.machine import At, Parked
 from workflows.route import APPROVAL_TIMED_OUT
 
 REJECTED = "rejected"
@@ -28,7 +29,7 @@ async def run_approval(at: At) -> Outcome:
     """Waits for a decision, ``step.timeout`` seconds at most."""
     step: ApprovalStep = at.step
     try:
-        message = as_text(render(step.message, at.names).value)
+        message = as_text(rendered(at.state, step.message, at.names).value)
     except EvaluationError as error:
         return Outcome(State.FAILED, error=ErrorInfo(EXPRESSION_ERROR, f"message: {error}"))
     at.state.given_to(at.frame, step, {"message": message, "approvers": step.approvers})
@@ -40,11 +41,17 @@ async def run_approval(at: At) -> Outcome:
         at.machine.gate()
         waiting = Waiting("approval", now_ms() + int(step.timeout * 1000) if step.timeout else None)
         at.state.waits(at.frame, step, waiting)
-    request = at.machine.approvals.open(at.label, Request(message, step.approvers))
+    approvals = at.machine.approvals
+    request = approvals.open(at.label, Request(message, step.approvers, waiting.until))
     try:
         decided = await at.machine.pause(waiting.until, f"{step.name}: approval", lambda: request.decision is not None)
-    finally:
-        at.machine.approvals.close(at.label)
+    except Parked:
+        approvals.park(at.label)
+        raise
+    except asyncio.CancelledError:
+        approvals.close(at.label)
+        raise
+    approvals.close(at.label)
     if not decided or request.decision is None:
         return _timed_out(step)
     await _note(at, request.decision)

@@ -15,7 +15,7 @@ async def run_condition(at: At) -> Outcome:
     """Evaluates the expression; anything but true or false fails the step."""
     step: ConditionStep = at.step
     try:
-        holds = truth(step.expression, at.names)
+        holds = truth(at.state, step.expression, at.names)
     except EvaluationError as error:
         return Outcome(State.FAILED, error=ErrorInfo(EXPRESSION_ERROR, str(error)))
     return Outcome(State.COMPLETED, output={"result": holds})

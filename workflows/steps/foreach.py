@@ -7,13 +7,12 @@ from playbooks.layout import MAX_STEPS
 from playbooks.plan import ForeachStep
 from playbooks.record import ErrorInfo, Json
 from playbooks.states import State
-from playbooks.templates import render
-from workflows.expressions import EXPRESSION_ERROR
+from workflows.expressions import EXPRESSION_ERROR, rendered
 from workflows.frame import Loop, Outcome
 from workflows.machine import At
 from workflows.scope import Scope, Stop
 from workflows.steps.blocks import lets_finish, together
-from workflows.steps.iteration import run_iteration
+from workflows.steps.iteration import MAX_ITERATIONS, TOO_MANY, run_iteration
 
 
 async def run_foreach(at: At) -> Outcome:
@@ -57,13 +56,15 @@ async def _run_all(at: At, loop: Loop) -> None:
 
 def _items(at: At) -> list[Json] | ErrorInfo:
     try:
-        items = render(at.step.items, at.names).value
+        items = rendered(at.state, at.step.items, at.names).value
     except EvaluationError as error:
         return ErrorInfo(EXPRESSION_ERROR, f"items: {error}")
     if not isinstance(items, list):
         return ErrorInfo(EXPRESSION_ERROR, f"items: this gives {type(items).__name__}, where a list is needed")
     if len(items) > MAX_STEPS:
         return ErrorInfo("too_many_items", f"there are {len(items)} items; {MAX_STEPS} is the most")
+    if at.state.begun + len(items) > MAX_ITERATIONS:
+        return ErrorInfo(TOO_MANY, f"the loops of a run have {MAX_ITERATIONS} iterations at most, all together")
     return items
 
 

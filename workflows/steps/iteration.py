@@ -6,12 +6,16 @@ from playbooks.evaluation import EvaluationError
 from playbooks.plan import ForeachStep, Template, WhileStep
 from playbooks.record import ErrorInfo, Json
 from playbooks.states import State
-from playbooks.templates import render
 from workflows.clock import now_ms
-from workflows.expressions import EXPRESSION_ERROR
+from workflows.expressions import EXPRESSION_ERROR, rendered
 from workflows.frame import Frame, Loop
 from workflows.machine import At
 from workflows.scope import Scope, Stop
+
+MAX_ITERATIONS = 100_000
+"""Iterations of all loops of a run together: each is kept, in the worker's memory and in the record."""
+
+TOO_MANY = "too_many_iterations"
 
 
 async def run_iteration(
@@ -41,7 +45,7 @@ async def run_iteration(
 
 def _result(at: At, frame: Frame, output: Template | None) -> Json:
     if output is not None:
-        return render(output, frame.names).value
+        return rendered(at.state, output, frame.names).value
     ended = [at.state.plan.steps[index].id for index in sorted(frame.records)]
     done = [step for step in ended if frame.values.get(step, {}).get("status") == State.COMPLETED.value]
     return frame.values[done[-1]]["output"] if done else None

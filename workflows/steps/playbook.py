@@ -38,9 +38,8 @@ from playbooks.plan import PlaybookStep
 from playbooks.progress import memo_of
 from playbooks.record import ErrorInfo, Json, Waiting
 from playbooks.states import State
-from playbooks.templates import render
 from workflows.clock import now_ms
-from workflows.expressions import EXPRESSION_ERROR
+from workflows.expressions import EXPRESSION_ERROR, rendered
 from workflows.frame import Outcome
 from workflows.machine import At
 from workflows.publish import flush
@@ -58,7 +57,7 @@ async def run_playbook(at: At) -> Outcome:
     step: PlaybookStep = at.step
     pinned = at.state.given.playbooks[step.playbook]
     try:
-        parameters = render(step.parameters, at.names).value
+        parameters = rendered(at.state, step.parameters, at.names).value
     except EvaluationError as error:
         return Outcome(State.FAILED, error=ErrorInfo(EXPRESSION_ERROR, str(error)))
     at.state.given_to(at.frame, step, {"playbook": pinned.slug, "parameters": parameters})

@@ -12,7 +12,8 @@ from workflows.expressions import EXPRESSION_ERROR, truth
 from workflows.frame import Loop, Outcome
 from workflows.machine import At
 from workflows.scope import Scope
-from workflows.steps.iteration import run_iteration
+from workflows.steps.iteration import MAX_ITERATIONS as MAX_TOGETHER
+from workflows.steps.iteration import TOO_MANY, run_iteration
 
 MAX_ITERATIONS = "max_iterations"
 
@@ -25,11 +26,14 @@ async def run_while(at: At) -> Outcome:
     try:
         while not inside.stopping:
             if not loop.open:
-                if not truth(step.expression, _names(at, loop)):
+                if not truth(at.state, step.expression, _names(at, loop)):
                     return Outcome(State.COMPLETED, _output(loop))
                 if loop.next >= step.max_iterations:
                     message = f"the expression still holds after {step.max_iterations} iterations"
                     return Outcome(State.FAILED, _output(loop), ErrorInfo(MAX_ITERATIONS, message))
+                if at.state.begun >= MAX_TOGETHER:
+                    message = f"the loops of a run have {MAX_TOGETHER} iterations at most, all together"
+                    return Outcome(State.FAILED, _output(loop), ErrorInfo(TOO_MANY, message))
                 loop.next += 1
             error = await run_iteration(at, loop, loop.next - 1, inside)
             loop.results = {key: loop.results[key] for key in loop.results if key == loop.next - 1}

@@ -8,11 +8,13 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
 from temporalio.client import WorkflowExecutionStatus
 
 from tests.conftest import SUGGESTED_EVENTS
 from tests.integration.engine.test_blocks import by_id, echo, fails, sleeps, statuses
 from tests.stack import Stack
+from workflows import machine
 
 
 async def parts(stack: Stack, status: dict[str, Any]) -> list[int]:
@@ -160,3 +162,87 @@ async def test_every_worker_may_die_meanwhile(stack: Stack) -> None:
     status = await stack.finish(execution, timeout=60)
     assert [result["n"] for result in by_id(status)["each"]["output"]["results"]] == list(range(80))
     assert len(await parts(stack, status)) > 1
+
+
+LOOP = {"id": "each", "type": "foreach", "items": list(range(60)), "steps": [sleeps("nap", 0.02)]}
+
+
+async def test_always_goes_on_after_the_time_limit(stack: Stack) -> None:
+    """The limit has stopped the steps of the playbook itself; those of `always` it does not reach in any part."""
+    tell = echo("tell", state="{{ execution.status }}")
+    execution = await stack.start([sleeps("slow", 60)], timeout_minutes=0.02, always=[LOOP, tell])
+    status = await stack.finish(execution, timeout=60)
+    assert len(await parts(stack, status)) > 1
+    assert (status["status"], status["error"]["code"]) == ("failed", "timed_out")
+    assert statuses(status) == {"slow": "failed", "each": "completed", "nap": "completed", "tell": "completed"}
+
+
+async def test_always_may_outlast_the_time_limit(stack: Stack) -> None:
+    """A run whose own steps ended in time stays completed, however long `always` takes."""
+    loop = {**LOOP, "steps": [sleeps("nap", 0.06)]}
+    status = await stack.finish(await stack.start([echo("a")], timeout_minutes=0.02, always=[loop]), timeout=60)
+    assert len(await parts(stack, status)) > 1
+    assert (status["status"], status["error"]) == ("completed", None)
+
+
+async def test_outputs_are_made_before_always(stack: Stack) -> None:
+    """Variables that `always` sets do not change them."""
+    steps = [{"id": "set", "type": "set", "vars": {"x": 1}}]
+    always = [{"id": "late", "type": "set", "vars": {"x": 2}}, LOOP]
+    status = await stack.finish(await stack.start(steps, outputs={"x": "{{ vars.x }}"}, always=always), timeout=60)
+    assert len(await parts(stack, status)) > 1
+    assert status["outputs"] == {"x": 1}
+
+
+def held_up(ask: dict[str, Any]) -> list[dict[str, Any]]:
+    """A loop, an approval, and a step that keeps the run from continuing as new for some seconds."""
+    loop = {**LOOP, "items": list(range(200))}
+    return [{"id": "both", "type": "parallel", "branches": [[loop], [ask], [sleeps("slow", 6)]]}]
+
+
+async def until_held_up(stack: Stack, execution: str) -> None:
+    """Returns when the loop of ``held_up`` has come to a stand."""
+    before = -1
+    async with asyncio.timeout(20):
+        while (done := by_id(await stack.status(execution))["each"]["iterations"] or {}).get("completed") != before:
+            before = done.get("completed", -2)
+            await asyncio.sleep(0.5)
+
+
+async def test_a_decision_while_the_run_waits_to_continue(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Is taken, counts in the next part, and a second one is told so."""
+    monkeypatch.setattr(machine, "HARD_EVENTS", 60)
+    execution = await stack.start(held_up({"id": "ask", "type": "approval", "on_failure": "continue"}))
+    await until_held_up(stack, execution)
+    url = f"/api/playbooks/executions/{execution}/steps/ask"
+    assert (await stack.http.post(f"{url}/reject", json={"comment": "no"})).status_code == 200
+    second = await stack.http.post(f"{url}/approve")
+    assert (second.status_code, second.json()["error"]["code"]) == (409, "not_waiting")
+    assert "was rejected by admin already" in second.json()["error"]["message"]
+    monkeypatch.undo()
+    status = await stack.finish(execution, timeout=60)
+    assert (status["status"], by_id(status)["ask"]["error"]["message"]) == ("completed", "rejected by admin: no")
+    assert by_id(status)["each"]["iterations"]["completed"] == 200
+
+
+async def test_a_late_decision_while_the_run_waits_to_continue(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time of an approval is over when it is over, whatever the run is busy with."""
+    monkeypatch.setattr(machine, "HARD_EVENTS", 60)
+    ask = {"id": "ask", "type": "approval", "timeout": "1s", "on_timeout": "continue"}
+    execution = await stack.start(held_up(ask))
+    await until_held_up(stack, execution)
+    await asyncio.sleep(1)
+    late = await stack.http.post(f"/api/playbooks/executions/{execution}/steps/ask/approve")
+    assert (late.status_code, late.json()["error"]["code"]) == (409, "not_waiting")
+    monkeypatch.undo()
+    status = await stack.finish(execution, timeout=60)
+    assert by_id(status)["ask"]["error"]["code"] == "approval_timed_out"
+
+
+async def test_a_history_that_grows_in_bytes(stack: Stack) -> None:
+    """Temporal ends a run with 50 MB of history; outputs of some size beside a long step must not come to that."""
+    large = {"id": "large", "action_ref": "test.large", "parameters": {"bytes": 200_000}}
+    loop = {"id": "each", "type": "foreach", "items": list(range(280)), "concurrency": 6, "steps": [large]}
+    both = {"id": "both", "type": "parallel", "branches": [[loop], [sleeps("slow", 8)]]}
+    status = await stack.finish(await stack.start([both]), timeout=100, include=None)
+    assert (status["status"], by_id(status)["each"]["iterations"]["completed"]) == ("completed", 280)

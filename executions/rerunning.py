@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from playbooks.contract import FrameSnapshot, LoopSnapshot, Snapshot
-from playbooks.plan import LOOPS, ForeachStep, Plan
-from playbooks.progress import encode_step
+from playbooks.plan import LOOPS, AnyStep, ForeachStep, ParallelStep, Plan, Span
+from playbooks.progress import decode_step, encode_step
 from playbooks.record import Json, StepRecord
 from playbooks.states import State
+from workflows.frame import Outcome
+from workflows.route import onward
 
 FROM_FAILED = "failed"
 
@@ -28,26 +30,30 @@ class Earlier:
 def kept(earlier: Earlier) -> Snapshot:
     """What a rerun keeps: completed steps with their results, and the variables.
 
-    A block that did not complete is entered again; in a ``foreach`` the iterations that completed are kept.  The steps
-    of ``always`` run again.
+    A block that did not complete is entered again; in a ``foreach`` the iterations that completed are kept.  What a
+    failure had jumped to, and the steps after that, are for that failure: they are not kept.  Nor is ``always``.
     """
     root = FrameSnapshot()
     rows: dict[int, list[Json]] = {}
     told: dict[str, dict[str, Json]] = {}
+    iterations: dict[str, list[Json]] = {}
+    handling = _handling(earlier)
     for index in range(earlier.plan.main.stop):
         step, record = earlier.plan.steps[index], replace(earlier.steps[index], kept=True)
-        if not _is_kept(earlier, index):
-            if isinstance(step, ForeachStep) and not _in_loop(earlier.plan, index):
+        if not _is_kept(earlier, index, handling):
+            if isinstance(step, ForeachStep) and index not in handling and not _in_loop(earlier.plan, index):
                 root.loops[index] = LoopSnapshot(results=_results(earlier, step))
+                iterations.update(_iterations(earlier, step, root.loops[index].results))
         elif _in_loop(earlier.plan, index):
             rows[index] = encode_step(record)
         else:
             io = dict(earlier.io.get(step.id) or {})
             root.records[index] = encode_step(record)
-            root.values[step.id] = {"status": record.state.value, "output": io.pop("output", None), "error": None}
+            error = {"code": record.error.code, "message": record.error.message} if record.error else None
+            root.values[step.id] = {"status": record.state.value, "output": io.pop("output", None), "error": error}
             if io:
                 told[step.id] = io
-    return Snapshot(root=root, rows=rows, io=told, vars=dict(earlier.variables))
+    return Snapshot(root=root, rows=rows, io=told, vars=dict(earlier.variables), iterations=iterations)
 
 
 def _results(earlier: Earlier, step: ForeachStep) -> dict[int, Json]:
@@ -58,11 +64,46 @@ def _results(earlier: Earlier, step: ForeachStep) -> dict[int, Json]:
     return {number: results[number] for number in sorted(done) if number < len(results)}
 
 
-def _is_kept(earlier: Earlier, index: int) -> bool:
+def _iterations(earlier: Earlier, step: ForeachStep, kept: Collection[int]) -> dict[str, list[Json]]:
+    """The records of the iterations that are kept, of those inside of them too, marked as kept."""
+    inside = (earlier.plan.steps[index].id for index in range(step.index, step.after))
+    found = {loop: [row for row in earlier.iterations.get(loop) or [] if row[0][0] in kept] for loop in inside}
+    return {loop: [_marked(row) for row in rows] for loop, rows in found.items() if rows}
+
+
+def _marked(row: list[Json]) -> list[Json]:
+    *before, steps = row
+    return [*before, {index: encode_step(replace(decode_step(step), kept=True)) for index, step in steps.items()}]
+
+
+def _handling(earlier: Earlier) -> set[int]:
+    """The steps that a failure had jumped to, and all after them in their lists."""
+    found: set[int] = set()
+    for index in range(earlier.plan.main.stop):
+        step, record = earlier.plan.steps[index], earlier.steps[index]
+        if record.state is State.FAILED:
+            span = _list_of(earlier.plan, step)
+            way = onward(earlier.plan, span, step, Outcome(State.FAILED, error=record.error))
+            if way.jumped:
+                found.update(range(way.to, span.stop))
+    return found
+
+
+def _list_of(plan: Plan, step: AnyStep) -> Span:
+    """The list of steps that ``step`` stands in."""
+    if step.parent is None:
+        return plan.main
+    block = plan.steps[step.parent]
+    spans = block.branches if isinstance(block, ParallelStep) else [block.body] if isinstance(block, LOOPS) else []
+    return next(span for span in spans if span.start <= step.index < span.stop)
+
+
+def _is_kept(earlier: Earlier, index: int, handling: Collection[int]) -> bool:
     """A step is kept when it completed, or a block around it did; inside of a loop, only with all of the loop."""
     current: int | None = index
     while current is not None:
-        if earlier.steps[current].state is State.COMPLETED and not _in_loop(earlier.plan, current):
+        completed = earlier.steps[current].state is State.COMPLETED and current not in handling
+        if completed and not _in_loop(earlier.plan, current):
             return True
         current = earlier.plan.steps[current].parent
     return False

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.engine.test_blocks import by_id, echo, sleeps, statuses
+from tests.integration.engine.test_blocks import by_id, echo, fails, sleeps, statuses
 from tests.stack import Stack
 
 EXECUTIONS = "/api/playbooks/executions"
@@ -171,3 +171,102 @@ async def test_one_key_one_rerun(stack: Stack) -> None:
 async def test_refused(stack: Stack, execution: str, body: dict[str, Any], status: int) -> None:
     """An unknown execution is 404, an unknown origin 400."""
     assert (await rerun(stack, execution, **body)).status_code == status
+
+
+async def again(stack: Stack, execution: str, include: str = "io") -> dict[str, Any]:
+    """The end of a rerun from what had failed, begun as soon as the run has closed."""
+    async with asyncio.timeout(20):
+        while (answer := await rerun(stack, execution, **{"from": "failed"})).status_code == 409:
+            await asyncio.sleep(0.05)
+    assert answer.status_code == 202, answer.text
+    return await stack.finish(answer.json()["execution_id"], include=include)
+
+
+async def test_a_handler_handles_the_new_failure(stack: Stack) -> None:
+    """What a failure had jumped to is not kept, nor what came after it: it is for the failure of its own run."""
+    steps = [
+        fails("patch", on_failure="undo"),
+        {**echo("proud"), "on_success": "end"},
+        {**echo("undo", by="{{ execution.id }}"), "run": "on_failure_only"},
+        echo("tell", by="{{ execution.id }}"),
+    ]
+    first = await stack.start(steps)
+    await stack.finish(first)
+    done = await again(stack, first)
+    assert [by_id(done)[name]["output"] for name in ("undo", "tell")] == [{"by": done["execution_id"]}] * 2
+
+
+async def test_a_handler_is_not_kept_where_nothing_fails(stack: Stack) -> None:
+    """It reads `skipped` in a rerun in which the step succeeds; in a branch too."""
+    ask = {"id": "ask", "type": "approval", "on_failure": "undo"}
+    branch = [ask, {**echo("undo"), "run": "on_failure_only"}, fails("bad", when="steps.ask.status == 'failed'")]
+    side = [echo("side", by="{{ execution.id }}")]
+    first = await stack.start([{"id": "both", "type": "parallel", "branches": [branch, side]}])
+    await decide(stack, first, "reject", 1)
+    assert (await stack.finish(first))["status"] == "failed"
+    second = (await rerun(stack, first, **{"from": "failed"})).json()["execution_id"]
+    await decide(stack, second, "approve", 1)
+    done = await stack.finish(second)
+    assert statuses(done) == {
+        "both": "completed",
+        "ask": "completed",
+        "undo": "skipped",
+        "bad": "skipped",
+        "side": "completed",
+    }
+    assert by_id(done)["side"]["output"] == {"by": first}
+
+
+async def test_a_failure_that_is_kept_says_why(stack: Stack) -> None:
+    """Inside of a block that completed: expressions see the same as in the first run."""
+    both = {"id": "both", "type": "parallel", "branches": [[fails("bad", on_failure="continue")]]}
+    steps = [both, fails("last"), echo("never")]
+    always = [echo("why", text="{{ steps.bad.error.message }}")]
+    first = await stack.start(steps, always=always)
+    await stack.finish(first)
+    assert by_id(await again(stack, first))["why"]["output"] == {"text": "bad broke"}
+
+
+async def test_of_a_rerun(stack: Stack) -> None:
+    """Iterations that the first run completed are kept by the third too, with their records."""
+    each: dict[str, Any] = {
+        "id": "each",
+        "type": "foreach",
+        "items": [0, 1, 2, 3],
+        "on_failure": "continue",
+        "steps": [
+            {"id": "inner", "type": "foreach", "items": [7], "steps": [echo("who", by="{{ execution.id }}")]},
+            {**fails("no"), "when": "item == 2"},
+        ],
+        "output": "{{ steps.inner.output.results[0].by }}",
+    }
+    first = await stack.start([each, fails("bad")])
+    await stack.finish(first)
+    third = await again(stack, (await again(stack, first))["execution_id"], include="io,iterations")
+    assert by_id(third)["each"]["output"]["results"] == [first, first, None, first]
+    records = by_id(third)["each"]["iteration_records"]
+    assert [(one["iteration"], one["status"]) for one in sorted(records, key=lambda one: one["iteration"])] == [
+        ("0", "completed"),
+        ("1", "completed"),
+        ("2", "failed"),
+        ("3", "completed"),
+    ]
+    inner = by_id(third)["inner"]["iteration_records"]
+    assert sorted(one["iteration"] for one in inner) == ["0.0", "1.0", "2.0", "3.0"]
+    kept = {one["iteration"]: one["steps"][0].get("kept", False) for one in inner}
+    assert kept == {"0.0": True, "1.0": True, "2.0": False, "3.0": True}
+
+
+async def test_a_cancelled_loop_goes_on_where_it_was(stack: Stack) -> None:
+    """The iterations that had completed before the cancel are kept."""
+    nap = {**sleeps("nap", 3), "when": "item == 2"}
+    who = echo("who", by="{{ execution.id }}")
+    each = {"id": "each", "type": "foreach", "items": [0, 1, 2], "steps": [nap, who]}
+    first = await stack.start([each])
+    async with asyncio.timeout(20):
+        while (by_id(await stack.status(first))["each"]["iterations"] or {}).get("completed") != 2:
+            await asyncio.sleep(0.02)
+    assert (await stack.cancel(first)).status_code == 200
+    done = await again(stack, first)
+    results = by_id(done)["each"]["output"]["results"]
+    assert [result["by"] for result in results] == [first, first, done["execution_id"]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from executions.errors import BadRequest, Conflict, Detail
@@ -43,10 +43,11 @@ class Pinner:
             raise BadRequest("The definition has faults.", faults)
         return plan.model_copy(update={"steps": steps})
 
-    async def pinned(self, plan: Plan) -> dict[str, PinnedPlaybook]:
-        """Every playbook that a run of ``plan`` may start, at any depth, as it is now.
+    async def pinned(self, plan: Plan, own: str) -> dict[str, PinnedPlaybook]:
+        """Every playbook that a run of ``plan``, of the playbook ``own``, may start, at any depth, as it is now.
 
-        Raises Conflict where one of them was deleted.
+        Raises Conflict where one of them was deleted, and where they lead in a circle: two that were stored at the
+        same time may name each other, and would wait for each other for ever.
         """
         found: dict[str, PinnedPlaybook] = {}
         wanted = named(plan)
@@ -62,6 +63,9 @@ class Pinner:
             revision = await self.revisions.get(row.id, row.revision)
             found[playbook_id] = _pinned(row, revision)
             wanted += named(revision.plan)
+        circle = _in_a_circle({own: named(plan)} | {key: named(one.plan) for key, one in found.items() if key != own})
+        if circle is not None:
+            raise Conflict(f"The sub-playbook {circle} leads back to itself.")
         return found
 
     async def _look(self, name: str, own: frozenset[str]) -> tuple[str | None, PlaybookRow | None]:
@@ -92,6 +96,15 @@ class Pinner:
 def named(plan: Plan) -> list[str]:
     """The playbooks that the steps of ``plan`` name, each once."""
     return list(dict.fromkeys(step.playbook for step in plan.steps if isinstance(step, PlaybookStep)))
+
+
+def _in_a_circle(leads: Mapping[str, Sequence[str]]) -> str | None:
+    """A playbook that leads back to itself, over others or not; None where none does."""
+    left = {name: set(targets) for name, targets in leads.items()}
+    while ends := [name for name, targets in left.items() if not targets & left.keys()]:
+        for name in ends:
+            del left[name]
+    return next(iter(left), None)
 
 
 def _pinned(row: PlaybookRow, revision: Revision) -> PinnedPlaybook:

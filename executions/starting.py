@@ -169,7 +169,7 @@ class Starter:
 
     async def _input(self, revision: Revision, new: NewExecution | ExecutionRow) -> RunInput:
         try:
-            pinned = await self.pinner.pinned(revision.plan)
+            pinned = await self.pinner.pinned(revision.plan, new.playbook_id)
         except Conflict:
             await self.database.write(executions.discard, new.id)
             raise

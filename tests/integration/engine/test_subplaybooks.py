@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from dataclasses import asdict, fields
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 
-from storage import executions
+from storage import executions, playbooks
 from storage.executions import NewExecution
 from tests.integration.engine.test_blocks import by_id, echo, fails, sleeps, statuses
 from tests.stack import Stack
@@ -225,3 +227,27 @@ async def test_one_that_never_began_is_cancelled_with_its_parent(stack: Stack) -
     await stack.database.write(executions.insert, child)
     status = await stack.status(child.id)
     assert (status["status"], statuses(status)) == ("cancelled", {"long": "cancelled"})
+
+
+async def test_circles_that_were_stored_at_the_same_time_start_nothing(stack: Stack) -> None:
+    """Two that came to name each other in the same moment would wait for each other for ever: 409 tells of it."""
+    first = await stack.playbook([echo("a")])
+    second = await stack.playbook([calls(first, on_conflict="wait")])
+    third = await stack.playbook([calls(second, on_conflict="wait")])
+
+    def close_the_circle(connection: Connection) -> None:
+        revision = playbooks.get_revision(connection, second["id"], 1)
+        own = playbooks.get(connection, first["id"])
+        assert revision is not None
+        assert own is not None
+        plan = {**revision.plan, "steps": [{**revision.plan["steps"][0], "playbook": second["id"]}]}
+        known = {**asdict(revision), **asdict(own), "plan": plan}
+        names = [field.name for field in fields(playbooks.NewRevision)]
+        playbooks.replace(connection, own.id, playbooks.NewRevision(**{name: known[name] for name in names}))
+
+    await stack.database.write(close_the_circle)
+    asset = await stack.asset()
+    for playbook in (first, second, third):
+        answer = await stack.post_run(playbook["id"], asset["id"])
+        assert (answer.status_code, "leads back to itself" in answer.text) == (409, True)
+    assert (await stack.http.get("/api/playbooks/executions")).json()["meta"]["total"] == 0

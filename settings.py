@@ -43,6 +43,17 @@ class Settings(BaseSettings):
         description="Base64 of 32 bytes: payloads in Temporal are encrypted with AES-GCM. "
         "Several with commas between them: the first encrypts, all decrypt.",
     )
+    secrets_dir: Path | None = Field(
+        None, description="Folder with one file a secret, as Docker and Kubernetes mount them; for workers."
+    )
+    vault_url: str | None = Field(None, description="Address of a Vault with secrets, for workers: https://host:8200.")
+    vault_token: SecretStr | None = Field(None, description="Token for Vault; or an AppRole.")
+    vault_role_id: str | None = Field(None, description="Role id of an AppRole in Vault.")
+    vault_secret_id: SecretStr | None = Field(None, description="Secret id of that AppRole.")
+    vault_mount: str = Field("secret", description="Where the KV engine (version 2) is mounted in Vault.")
+    vault_path: str = Field("stanchion", description="Folder in it: each secret has a key `value` under its name.")
+    vault_namespace: str | None = Field(None, description="Namespace in Vault, where it has several.")
+    vault_ca_file: Path | None = Field(None, description="Certificates (PEM) that Vault's may be signed with.")
     max_body_bytes: int = Field(1024 * 1024, ge=1024, description="Largest request body.")
     rate_limit: int | None = Field(None, ge=1, description="Requests a minute for one token; unset: no limit.")
     egress_allow: str = Field(

@@ -21,6 +21,7 @@ from engine.artifacts import DatabaseArtifacts
 from engine.client import connect_patiently
 from engine.processes import leave
 from engine.records import RecordKeeper
+from engine.secrets import secret_chain
 from executions.firing import Firer
 from executions.starting import Starter
 from playbooks.contract import SETTLE_ACTIVITY, Settled, Settlement
@@ -69,7 +70,9 @@ def build_worker(
     """
     records = RecordKeeper(database)
     stores = Stores(artifacts=DatabaseArtifacts(database), host_keys=TrustedHostKeys(database))
-    actions = ActionRunner(load_catalogue(), egress_allow=config.egress_allow, stores=stores)
+    actions = ActionRunner(
+        load_catalogue(), egress_allow=config.egress_allow, secrets=secret_chain(config, database), stores=stores
+    )
     return Worker(
         client,
         task_queue=config.task_queue,

@@ -6,8 +6,10 @@
     ├── ActionError        an answer of the action: it did not work, and here is why
     └── CatalogueError     an action that must not be offered (``activities.catalogue``)
 
-Codes of the runner: ``invalid_call``, ``invalid_input``, ``unknown_action``, ``unknown_secret``, ``timed_out``,
-``output_too_large``, ``internal``.  Of whatever opens a connection: ``egress_refused``, ``invalid_url``,
+Codes of the runner: ``invalid_call``, ``invalid_input``, ``unknown_action``, ``unknown_secret``,
+``secrets_unavailable``, ``timed_out``, ``output_too_large``, ``internal``.
+
+Of whatever opens a connection: ``egress_refused``, ``invalid_url``,
 ``resolve_failed``, ``connect_failed``, ``connection_lost``, ``tls_failed``, ``too_many_redirects``,
 ``response_too_large``, ``unsupported_encoding``, ``timed_out``.  Of single actions: ``failed`` (core.fail),
 ``unexpected_status`` (http.request), ``slack_refused`` (notify.slack), ``unexpected_exit_code``,

@@ -19,7 +19,7 @@ from activities.catalogue import ActionCatalogue
 from activities.egress import EgressPolicy
 from activities.errors import ActionError
 from activities.scrub import Scrubber, scrub_logs, scrubber_of, scrubbing
-from activities.secrets import EnvironmentSecrets, SecretResolver, fill_in, look_up
+from activities.secrets import EnvironmentSecrets, SecretChain, SecretResolver, fill_in, look_up
 from activities.stores import Stores
 from playbooks.contract import ActionCall, ActionResult
 
@@ -54,7 +54,7 @@ class ActionRunner:
         stores: Stores | None = None,
     ) -> None:
         self._catalogue = catalogue
-        self._secrets = secrets if secrets is not None else EnvironmentSecrets()
+        self._secrets = secrets if secrets is not None else SecretChain([EnvironmentSecrets()])
         self._egress = EgressPolicy.parse(egress_allow)
         self._stores = stores if stores is not None else Stores()
         scrub_logs()

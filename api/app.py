@@ -33,6 +33,7 @@ from api.routes import (
     playbooks,
     schedules,
     schemas,
+    secrets,
     tokens,
     users,
 )
@@ -95,7 +96,7 @@ def _add_routes(app: FastAPI) -> None:
     """
     app.router.routes.append(phantom())
     of_playbooks = (executions, artifacts, approvals, playbooks, schedules, hooks)
-    for module in (*of_playbooks, actions, assets, host_keys, tokens, users, audit, schemas, health, docs):
+    for module in (*of_playbooks, actions, assets, host_keys, secrets, tokens, users, audit, schemas, health, docs):
         for route in module.router.routes:
             if isinstance(route, APIRoute):
                 route.operation_id = route.name.replace(".", "_")

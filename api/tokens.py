@@ -27,6 +27,7 @@ PERMISSIONS: Final = (
     "asset:write",
     "host:read",
     "host:write",
+    "secret:write",
     "token:admin",
     "audit:read",
 )

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from cli import artifacts, assets, hooks, hosts, playbooks, runs, server, tokens
+from cli import artifacts, assets, hooks, hosts, playbooks, runs, secrets, server, tokens
 
 GROUPS = {
     "playbook": playbooks.app,
@@ -20,6 +20,7 @@ GROUPS = {
     "hook": hooks.app,
     "artifact": artifacts.app,
     "host": hosts.app,
+    "secret": secrets.app,
 }
 FLAGS = {"help": False, **{name: {"help": False} for name in GROUPS}}
 

@@ -31,9 +31,22 @@ A variable that is set counts, also when its value is empty: leave out what is t
 
 ## Secrets of playbooks
 
-`{{ secrets.slack_webhook_url }}` in the parameters of an action is `STANCHION_SECRET_SLACK_WEBHOOK_URL` in the
-environment of the worker. It is filled in on the worker immediately before the action runs, and never stands in
-Temporal's history, in a log, in an output or in an error.
+`{{ secrets.slack_webhook_url }}` in the parameters of an action is filled in on the worker immediately before the
+action runs, and never stands in Temporal's history, in a log, in an output, in an artifact or in an error. A worker
+looks in this order, and takes the first that is not empty:
+
+1. its environment: `STANCHION_SECRET_SLACK_WEBHOOK_URL`;
+2. the folder `STANCHION_SECRETS_DIR`: the file `slack_webhook_url`, without the line break at its end;
+3. the database: what `stanchion secret set slack_webhook_url` has stored, encrypted with `STANCHION_ENCRYPTION_KEY` and
+   bound to its name. Without that key nothing is stored. After a new key was put in front, a secret is encrypted with
+   it when it is set again; until then the old key must stay in the list. Setting, listing and deleting need the
+   permission `secret:write`; nothing shows a value, and the audit trail has the names alone;
+4. Vault, where `STANCHION_VAULT_URL` is set: the key `value` of `<mount>/<path>/slack_webhook_url` in a KV engine of
+   version 2, with a token or as an AppRole. What was found is kept for half a minute. Playbooks cannot choose the
+   address, so the egress guard does not look at it; its certificate is always checked.
+
+A secret that none of them has fails the step with `unknown_secret`, which names the places; a place that cannot be
+asked, with `secrets_unavailable`.
 
 ## Temporal's own variables
 

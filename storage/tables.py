@@ -265,3 +265,13 @@ run_artifacts = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("data", LargeBinary, nullable=False),
 )
+
+secrets = Table(
+    "secrets",
+    metadata,
+    Column("name", Words, primary_key=True),
+    Column("sealed", Words, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Column("updated_by", Words, nullable=False),
+)

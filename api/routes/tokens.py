@@ -35,6 +35,7 @@ Permission = Literal[
     "asset:write",
     "host:read",
     "host:write",
+    "secret:write",
     "token:admin",
     "audit:read",
 ]

@@ -83,6 +83,9 @@ async def test_minted_token(anonymous: httpx2.AsyncClient, mint: Minter) -> None
         ("POST", "/api/host-keys", "host:write"),
         ("GET", "/api/host-keys", "host:read"),
         ("DELETE", "/api/host-keys/x", "host:write"),
+        ("PUT", "/api/secrets/x", "secret:write"),
+        ("GET", "/api/secrets", "secret:write"),
+        ("DELETE", "/api/secrets/x", "secret:write"),
         ("POST", "/api/tokens", "token:admin"),
         ("GET", "/api/tokens", "token:admin"),
         ("DELETE", "/api/tokens/x", "token:admin"),
@@ -93,7 +96,7 @@ async def test_permission(anonymous: httpx2.AsyncClient, mint: Minter, method: s
     """A token with every permission but the route's is 403, named; and 403 comes before any look at the body."""
     others = {
         "playbook:read", "playbook:write", "playbook:execute", "asset:read", "asset:write", "token:admin", "audit:read",
-        "host:read", "host:write",
+        "host:read", "host:write", "secret:write",
     } - {permission}  # fmt: skip
     content = b"\xff" if method in ("POST", "PUT") else None
     answer = await anonymous.request(method, path, headers=await mint(*others), content=content)

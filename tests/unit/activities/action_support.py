@@ -18,7 +18,7 @@ from activities.action import ActionContext
 from activities.catalogue import ActionCatalogue, load_catalogue
 from activities.egress import EgressPolicy
 from activities.execute import ActionRunner
-from activities.secrets import EnvironmentSecrets
+from activities.secrets import EnvironmentSecrets, SecretChain
 from playbooks.contract import ActionCall, ActionResult
 
 
@@ -117,7 +117,7 @@ def make_stage(
     runner = ActionRunner(
         load_catalogue() if catalogue is None else catalogue,
         egress_allow=egress_allow,
-        secrets=EnvironmentSecrets(environment or {}),
+        secrets=SecretChain([EnvironmentSecrets(environment or {})]),
     )
     temporal = ActivityEnvironment()
     temporal.payload_converter = pydantic_data_converter.payload_converter

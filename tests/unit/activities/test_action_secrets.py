@@ -199,4 +199,4 @@ def test_a_log_record_with_wrong_arguments_is_kept(caplog: pytest.LogCaptureFixt
 async def test_the_environment_is_read_when_the_step_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     """The process's own environment is the default source."""
     monkeypatch.setenv("STANCHION_SECRET_LATE", "v")
-    assert await EnvironmentSecrets().resolve("late") == "v"
+    assert await EnvironmentSecrets().find("late") == "v"

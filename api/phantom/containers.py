@@ -11,7 +11,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.phantom.auth import Caller
-from api.phantom.given import ARTIFACT, CONTAINER, given, new_artifact, new_container, owner_in
+from api.phantom.given import (
+    changed_artifact,
+    changed_container,
+    new_artifact,
+    new_container,
+    owner_in,
+)
+from api.phantom.given import source_of as source_columns
 from api.phantom.resources import Resource, with_times
 from api.phantom.routing import READ, WRITE, Rest, number_of, numbers_in_query
 from api.phantom.wire import answer, number_in, read_body, read_object
@@ -53,6 +60,7 @@ class Duplicate(Refusal):
 def container_json(row: Record) -> Record:
     """A container as it is answered."""
     shown = with_times(row)
+    shown.pop("source_key", None)
     shown["artifact_count"] = row.get("artifact_count", 0)
     for name in ("owner", "role", "tenant", "asset", "ingest_app", "parent_container", "current_phase"):
         shown[f"{name}_id"] = shown[name]
@@ -62,6 +70,7 @@ def container_json(row: Record) -> Record:
 def artifact_json(row: Record) -> Record:
     """An artifact as it is answered."""
     shown = with_times(row)
+    shown.pop("source_key", None)
     for name in ("container", "owner", "ingest_app"):
         shown[f"{name}_id"] = shown[name]
     return {**shown, "has_note": False}
@@ -137,7 +146,7 @@ async def update_container(request: Request, services: Services, caller: Caller)
     row = await CONTAINER_RESOURCE.stored(request, services)
     body = await read_object(request)
     now = now_ms()
-    values = {**given(CONTAINER, body), "container_update_time": now}
+    values = {**changed_container(body), "container_update_time": now}
     if values.get("status") != row["status"]:
         if values.get("status") in ("closed", "resolved"):
             values.setdefault("close_time", now)
@@ -153,7 +162,7 @@ async def update_artifact(request: Request, services: Services, caller: Caller) 
     """Change the fields that are given; `cef` is merged unless `overwrite` is true."""
     row = await ARTIFACT_RESOURCE.stored(request, services)
     body = await read_object(request)
-    values = given(ARTIFACT, body)
+    values = changed_artifact(body)
     if "cef" in values and not body.get("overwrite") and isinstance(row["cef"], dict):
         values["cef"] = {**row["cef"], **(values["cef"] if isinstance(values["cef"], dict) else {})}
     values["update_time"] = now_ms()
@@ -252,8 +261,16 @@ def _store_artifact(connection: Connection, values: Record, body: Mapping[str, J
 def _update_container(
     connection: Connection, number: int, values: Record, body: Mapping[str, Json], entry: NewAudit
 ) -> None:
-    if not CONTAINERS.change(connection, number, {**values, **_owner(connection, body)}):
+    before = CONTAINERS.get(connection, number)
+    if before is None:
         raise NotFound(f'Container "{number}" not found')
+    source = {**before, **values}
+    if any(source[name] != before[name] for name in ("source_data_identifier", "asset")):
+        existing = source_of(connection, str(source["source_data_identifier"]), source["asset"])
+        if existing is not None and existing != number:
+            raise Duplicate(existing)
+        values = {**values, **source_columns(source)}
+    CONTAINERS.change(connection, number, {**values, **_owner(connection, body)})
     audit.append(connection, entry)
 
 

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from api.phantom.wire import as_number, number_in, parse_time, truth_of
+from api.phantom.wire import as_number, json_in, number_in, parse_time, truth_of
 from executions.errors import BadRequest
 from playbooks.record import Json
 from storage.phantom.records import Record
@@ -57,7 +57,7 @@ def an_object(name: str, value: Any) -> Json:
     """An object, or JSON of one in a string; null is an empty one.  Raises BadRequest."""
     if isinstance(value, str) and value.strip():
         try:
-            value = json.loads(value)
+            value = json_in(value)
         except ValueError:
             raise BadRequest(f'"{name}" must be an object.') from None
     if value in (None, "", []):
@@ -174,7 +174,23 @@ def new_container(body: Mapping[str, Json], now: int) -> Record:
     }  # fmt: skip
     whole = {**defaults, **values}
     whole["source_data_identifier"] = whole["source_data_identifier"] or str(uuid.uuid4())
-    return {**whole, "hash": _hash(whole["source_data_identifier"], whole["asset"])}
+    return {**whole, **source_of(whole)}
+
+
+def changed_container(body: Mapping[str, Json]) -> Record:
+    """The columns of a container that ``body`` changes.  Raises BadRequest."""
+    values = given(CONTAINER, body)
+    if "name" in values and not str(values["name"]).strip():
+        raise BadRequest('"name" must not be empty.')
+    if values.get("source_data_identifier") == "":
+        del values["source_data_identifier"]
+    return values
+
+
+def source_of(container: Mapping[str, Json]) -> Record:
+    """The columns that a container's source is found and told apart by."""
+    identifier = container["source_data_identifier"]
+    return {"source_key": identifier, "hash": _hash(identifier, container["asset"])}
 
 
 def new_artifact(body: Mapping[str, Json], container: int, now: int) -> Record:
@@ -190,7 +206,19 @@ def new_artifact(body: Mapping[str, Json], container: int, now: int) -> Record:
     whole = {**defaults, **values}
     whole["name"] = whole["name"] or "artifact"
     whole["source_data_identifier"] = whole["source_data_identifier"] or str(uuid.uuid4())
-    return {**whole, "hash": _hash(container, whole["name"], whole["cef"], whole["source_data_identifier"])}
+    identifier = whole["source_data_identifier"]
+    return {**whole, "source_key": identifier, "hash": _hash(container, whole["name"], whole["cef"], identifier)}
+
+
+def changed_artifact(body: Mapping[str, Json]) -> Record:
+    """The columns of an artifact that ``body`` changes.  Raises BadRequest."""
+    values = given(ARTIFACT, body)
+    for name in ("name", "source_data_identifier"):
+        if values.get(name) == "":
+            del values[name]
+    if "source_data_identifier" in values:
+        values["source_key"] = values["source_data_identifier"]
+    return values
 
 
 def owner_in(body: Mapping[str, Json]) -> tuple[bool, int | str | None]:

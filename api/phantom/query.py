@@ -28,6 +28,7 @@ _NUMBER: Final = re.compile(r"[+-]?\d{1,18}(\.\d{1,18})?", re.ASCII)
 _WORDS: Final = {"true": True, "false": False, "none": None, "null": None}
 _ORDERED: Final = ("gt", "gte", "lt", "lte")
 _LISTS: Final = ("in", "range")
+_UNORDERED: Final = ("flag", "json", "inside")
 _FOR_TEXT: Final = frozenset(OPERATORS) - {"exact", "gt", "gte", "lt", "lte", "in", "range", "isnull"}
 
 
@@ -70,12 +71,28 @@ def _condition(name: str, text: str, fields: Fields, exclude: bool) -> Condition
         stem, _, last = name.rpartition("__")
         if stem and last in OPERATORS:
             name, operator = stem, last
+    name = _own_name(name, fields)
     field = field_of(fields, name)
-    return Condition(name, operator, _value(field, name, operator, _parsed(text)), exclude)
+    value = _parsed(f"[{text}]" if operator in _LISTS and _is_bare_list(text) else text)
+    return Condition(name, operator, _value(field, name, operator, value), exclude)
+
+
+def _own_name(name: str, fields: Fields) -> str:
+    """The field that is meant: ``container__id`` and ``container__pk`` are ``container``, as in Django."""
+    stem, _, last = name.rpartition("__")
+    return stem if name not in fields and last in ("id", "pk") and stem in fields else name
+
+
+def _is_bare_list(text: str) -> bool:
+    """Whether several values stand side by side without brackets: ``__in=1,2``."""
+    text = text.strip()
+    return "," in text and text[0] not in "[(\"'"
 
 
 def _value(field: Field, name: str, operator: str, value: Any) -> Any:
     if operator == "isnull":
+        if value in (0, 1):
+            value = bool(value)
         if not isinstance(value, bool):
             raise BadFilter(f'"{name}__isnull" needs True or False.')
         return value
@@ -84,7 +101,7 @@ def _value(field: Field, name: str, operator: str, value: Any) -> Any:
         if operator == "range" and len(values) != 2:
             raise BadFilter(f'"{name}__range" needs two values.')
         found = [_of_kind(field, name, one) for one in values]
-        if operator == "range" and (None in found or field.kind in ("flag", "json")):
+        if operator == "range" and (None in found or field.kind in _UNORDERED):
             raise BadFilter(f'"{name}__range" needs two values that have an order.')
         return [one for one in found if one is not None]
     if isinstance(value, list) and field.kind != "json":
@@ -95,7 +112,7 @@ def _value(field: Field, name: str, operator: str, value: Any) -> Any:
             _check_pattern(name, text)
         return text
     found = _of_kind(field, name, value)
-    if operator in _ORDERED and (found is None or field.kind in ("flag", "json")):
+    if operator in _ORDERED and (found is None or field.kind in _UNORDERED):
         raise BadFilter(f'"{name}" has no order: {name}__{operator} means nothing with this value.')
     return found
 
@@ -133,7 +150,11 @@ def _parsed(text: str) -> Any:
     if len(text) > MAX_TEXT:
         raise BadFilter(f"A value has at most {MAX_TEXT} characters.")
     if len(text) >= 2 and text[0] in "[(" and text[-1] in "])":
-        return [_parsed(part) for part in _parts(text[1:-1])]
+        return [_scalar(part.strip()) for part in _parts(text[1:-1])]
+    return _scalar(text)
+
+
+def _scalar(text: str) -> Any:
     if len(text) >= 2 and text[0] == text[-1] and text[0] in "\"'":
         return _unquoted(text)
     if _NUMBER.fullmatch(text):

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Mount, Route, Router
+from starlette.routing import Match, Mount, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.phantom.auth import Caller
-from api.phantom.wire import LARGEST, answer
+from api.phantom.wire import LARGEST, answer, json_in
 from api.services import Services, services_of
 from executions.errors import NotFound
 from playbooks.record import Json
 from storage.phantom.records import Query
 
 PREFIX: Final = "/rest"
+_SLASHES: Final = re.compile("/{2,}")
 EXECUTE: Final = ("playbook:execute",)
 READ_RUNS: Final = ("playbook:execute", "playbook:read")
 READ: Final = ("asset:read",)
@@ -51,8 +52,18 @@ class Rest:
         return put
 
 
+class Everything(Mount):
+    """What is mounted; several slashes in a row count as one: clients join a host and a path that both have one."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Whether the path is below, and what the routes there see of it."""
+        scope = {**scope, "path": _SLASHES.sub("/", scope["path"])}
+        match, inside = super().matches(scope)
+        return match, {**inside, "path": scope["path"]} if match is not Match.NONE else inside
+
+
 class WithoutSlash:
-    """Takes one trailing slash from the path: clients write both."""
+    """Takes the trailing slash from the path: clients write both."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -67,7 +78,7 @@ class WithoutSlash:
 def mounted(subjects: Sequence[Rest]) -> Mount:
     """Everything under ``/rest``."""
     routes = [route for subject in subjects for route in subject.routes]
-    return Mount(PREFIX, app=WithoutSlash(Router(routes, redirect_slashes=False)), name="phantom")
+    return Everything(PREFIX, app=WithoutSlash(Router(routes, redirect_slashes=False)), name="phantom")
 
 
 def number_of(request: Request, name: str = "number") -> int:
@@ -83,7 +94,7 @@ def numbers_in_query(request: Request, name: str) -> list[int]:
     found: list[int] = []
     for text in request.query_params.getlist(name):
         try:
-            parsed = json.loads(text)
+            parsed = json_in(text)
         except ValueError:
             parsed = text.split(",")
         for one in parsed if isinstance(parsed, list) else [parsed]:

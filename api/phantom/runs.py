@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -26,7 +25,7 @@ from api.phantom.results import (
     run_json,
 )
 from api.phantom.routing import EXECUTE, READ_RUNS, Rest, listed, number_of
-from api.phantom.wire import answer, failure, flag, number_in, parse_time, read_object, truth_of
+from api.phantom.wire import answer, failure, flag, json_in, number_in, parse_time, read_object, truth_of
 from api.services import Services
 from executions.container_runs import ContainerRequest, start_on_container
 from executions.errors import BadRequest, NotFound, ParametersInvalid
@@ -368,7 +367,7 @@ def _scope(given: Json) -> Scope:
         return "new"
     if isinstance(given, str) and given.strip().startswith("["):
         try:
-            given = json.loads(given)
+            given = json_in(given)
         except ValueError:
             raise BadRequest('"scope" must be all, new, or a list of artifact ids.') from None
     if given in ("all", "new"):
@@ -383,9 +382,9 @@ def _scope(given: Json) -> Scope:
 def _inputs(given: Json) -> dict[str, Json]:
     if isinstance(given, str) and given.strip():
         try:
-            given = json.loads(given)
-        except ValueError:
-            raise BadRequest('"inputs" must be an object, or JSON of one.') from None
+            given = json_in(given)
+        except ValueError as error:
+            raise BadRequest(f'"inputs" must be an object, or JSON of one: {error}') from None
     if given in (None, "", []):
         return {}
     if not isinstance(given, Mapping):

@@ -21,6 +21,9 @@ LARGEST: Final = 2**31 - 1
 """Largest number of a record."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND: Final = timedelta(milliseconds=1)
+_EARLIEST: Final = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _MILLISECOND
+_LATEST: Final = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MILLISECOND
 _FALSE: Final = frozenset({"false", "0", "no", "off", "none", "null"})
 
 
@@ -43,11 +46,17 @@ def message_time(milliseconds: int | None) -> str | None:
 
 
 def parse_time(text: str) -> int:
-    """Milliseconds since the epoch of an ISO 8601 time or date; without an offset it is UTC.  Raises ValueError."""
+    """Milliseconds since the epoch of an ISO 8601 time or date; without an offset it is UTC.
+
+    Raises ValueError, also for a moment that in UTC lies outside the years 1 to 9999: it could not be shown again.
+    """
     moment = datetime.fromisoformat(text.strip().upper())
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return (moment - _EPOCH) // timedelta(milliseconds=1)
+    found = (moment - _EPOCH) // _MILLISECOND
+    if not _EARLIEST <= found <= _LATEST:
+        raise ValueError(f"{text} is out of range")
+    return found
 
 
 def pretty_time(milliseconds: int, now: int) -> str:
@@ -97,6 +106,14 @@ async def read_object(request: Request) -> dict[str, Json]:
     if not isinstance(body, dict):
         raise BadRequest("The body must be a JSON object.")
     return body
+
+
+def json_in(text: str) -> Json:
+    """The value of JSON inside of a string, held to the limits of a body.  Raises ValueError."""
+    try:
+        return load(text.encode("utf-8", "replace"), "json").value
+    except DefinitionError as error:
+        raise ValueError(error.faults[0].message) from error
 
 
 def _parsed(content: bytes) -> Json:

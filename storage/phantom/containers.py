@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from sqlalchemy import ColumnElement, Connection, func, select
@@ -27,10 +28,17 @@ def _kind(column: ColumnElement[object]) -> Kind:
     return "text"
 
 
+def _field(column: ColumnElement[object]) -> Field:
+    return Field(column, _kind(column), is_object=column.key in ("cef", "custom_fields"))
+
+
 def _fields(columns: list[ColumnElement[object]], more: Fields, aliases: dict[str, str] | None = None) -> Fields:
     """What a list filters and sorts by: the readable columns, computed fields, and other names for some of them."""
-    packed = ("custom_fields", "data", "cef", "cef_types")
-    own = {str(column.key): Field(column, _kind(column)) for column in columns if column.key not in packed}
+    hidden = ("data", "cef_types", "source_key")
+    own = {str(column.key): _field(column) for column in columns if column.key not in hidden}
+    key = next((column for column in columns if column.key == "source_key"), None)
+    if key is not None:
+        own["source_data_identifier"] = replace(own["source_data_identifier"], key=key)
     named = {alias: own[name] for alias, name in (aliases or {}).items()}
     return {**own, **named, **more}
 
@@ -96,7 +104,7 @@ def source_of(connection: Connection, source_data_identifier: str, asset: int | 
         # Of two that are created at once, the second looks after the first is there.
         connection.execute(select(func.pg_advisory_xact_lock(func.hashtext(source_data_identifier))))
     same_asset = _c.asset.is_(None) if asset is None else _c.asset == asset
-    wanted = (_c.source_data_identifier == source_data_identifier, same_asset)
+    wanted = (_c.source_key == source_data_identifier, same_asset)
     return connection.execute(select(_c.id).where(*wanted).order_by(_c.id).limit(1)).scalar()
 
 

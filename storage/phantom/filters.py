@@ -12,7 +12,9 @@ from typing import Any, Final, Literal
 
 from sqlalchemy import ColumnElement, String, and_, cast, func, literal, not_
 
-Kind = Literal["text", "number", "time", "flag", "json"]
+from storage.phantom.inside import inside
+
+Kind = Literal["text", "number", "time", "flag", "json", "inside"]
 
 OPERATORS: Final = (
     "exact", "iexact", "contains", "icontains", "startswith", "istartswith", "endswith", "iendswith",
@@ -33,10 +35,17 @@ class BadFilter(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A field of a list: where it comes from, and what kind of value it has; times are ms since the epoch."""
+    """A field of a list: where it comes from, and what kind of value it has; times are ms since the epoch.
+
+    ``inside`` is what a JSON object holds under some keys, compared as text.
+    """
 
     column: ColumnElement[Any]
     kind: Kind = "text"
+    key: ColumnElement[Any] | None = None
+    """What is compared in place of ``column`` for equality, since it has an index."""
+    is_object: bool = False
+    """Whether there are fields inside of it: ``cef__sourceAddress``."""
 
 
 Fields = Mapping[str, Field]
@@ -69,11 +78,15 @@ def where(fields: Fields, conditions: Sequence[Condition]) -> list[ColumnElement
 
 
 def field_of(fields: Fields, name: str) -> Field:
-    """The field of that name; raises UnknownField."""
+    """The field of that name, or the one inside of an object; raises UnknownField."""
     found = fields.get(name)
-    if found is None:
+    if found is not None:
+        return found
+    root, *keys = name.split("__")
+    whole = fields.get(root)
+    if whole is None or not whole.is_object or not all(keys):
         raise UnknownField(name, sorted(fields))
-    return found
+    return Field(inside(whole.column, keys), "inside")
 
 
 def _condition(field: Field, one: Condition) -> ColumnElement[bool]:
@@ -85,12 +98,13 @@ def _condition(field: Field, one: Condition) -> ColumnElement[bool]:
 def _compared(field: Field, operator: str, value: Any) -> ColumnElement[bool]:
     simple = _SIMPLE.get(operator)
     if simple is not None:
-        return simple(field.column, value)
+        by_key = field.key is not None and operator in ("exact", "in")
+        return simple(field.key if by_key and field.key is not None else field.column, value)
     return _of_text(field, operator, value)
 
 
 def _of_text(field: Field, operator: str, value: Any) -> ColumnElement[bool]:
-    text: ColumnElement[str] = field.column if field.kind == "text" else cast(field.column, String)
+    text: ColumnElement[str] = field.column if field.kind in ("text", "inside") else cast(field.column, String)
     wanted = str(value)
     if operator in ("regex", "iregex"):
         pattern = f"(?i){wanted}" if operator == "iregex" else wanted

@@ -45,7 +45,8 @@ containers = Table(
     Column("severity", Words, nullable=False),
     Column("sensitivity", Words, nullable=False),
     Column("container_type", Words, nullable=False),
-    Column("source_data_identifier", IndexedWords, nullable=False),
+    Column("source_data_identifier", Words, nullable=False),
+    Column("source_key", IndexedWords, nullable=False),  # the same, as an index can hold it
     Column("hash", Words, nullable=False),
     Column("kill_chain", Words),
     Column("owner", Integer),
@@ -67,10 +68,10 @@ containers = Table(
     Column("container_update_time", BigInteger, nullable=False),
     Column("artifact_update_time", BigInteger, nullable=False),
     Column("tags", JsonText, nullable=False),
-    Column("custom_fields", PackedJson, nullable=False),
+    Column("custom_fields", JsonText, nullable=False),
     Column("data", PackedJson, nullable=False),
     Column("version", Integer, nullable=False),
-    Index("ix_containers_source", "source_data_identifier"),
+    Index("ix_containers_source", "source_key"),
     sqlite_autoincrement=True,
 )
 
@@ -84,7 +85,8 @@ artifacts = Table(
     Column("type", Words),
     Column("description", Words),
     Column("severity", Words, nullable=False),
-    Column("source_data_identifier", IndexedWords, nullable=False),
+    Column("source_data_identifier", Words, nullable=False),
+    Column("source_key", IndexedWords, nullable=False),
     Column("hash", Words, nullable=False),
     Column("kill_chain", Words),
     Column("owner", Integer),
@@ -98,12 +100,12 @@ artifacts = Table(
     Column("end_time", BigInteger),
     Column("update_time", BigInteger, nullable=False),
     Column("tags", JsonText, nullable=False),
-    Column("cef", PackedJson, nullable=False),
+    Column("cef", JsonText, nullable=False),  # readable, since lists are filtered by what it holds
     Column("cef_types", PackedJson, nullable=False),
     Column("data", PackedJson, nullable=False),
     Column("version", Integer, nullable=False),
     Index("ix_artifacts_container", "container", "id"),
-    Index("ix_artifacts_source", "container", "source_data_identifier"),
+    Index("ix_artifacts_source", "source_key"),
     sqlite_autoincrement=True,
 )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import urllib.parse
 
 import pytest
 
@@ -70,6 +71,66 @@ async def test_a_duplicate_is_refused(phantom: Phantom) -> None:
             assert answer.json()["existing_container_id"] == made
     other = await phantom.post("container", {**body, "asset_id": 5})
     assert other["success"]
+
+
+async def test_a_long_source_reads_back(phantom: Phantom) -> None:
+    """Whole, by any of its ends; it is known as a duplicate too."""
+    source = "inbox : " + "AAMk" * 200
+    number = await phantom.container(source_data_identifier=source)
+    assert await phantom.get(f"container/{number}/source_data_identifier") == {"source_data_identifier": source}
+    for name in ("", "__exact", "__startswith", "__icontains"):
+        found = await phantom.get("container", **{f"_filter_source_data_identifier{name}": json.dumps(source)})
+        assert [one["id"] for one in found["data"]] == [number]
+    told = await phantom.fails("POST", "container", 400, {"name": "x", "source_data_identifier": source})
+    assert told["existing_container_id"] == number
+    assert "source_key" not in await phantom.get(f"container/{number}")
+
+
+async def test_an_update_makes_no_duplicate(phantom: Phantom) -> None:
+    """Neither by the identifier nor by the asset; a container may say its own again."""
+    first = await phantom.container(source_data_identifier="a")
+    second = await phantom.container(source_data_identifier="b")
+    other = await phantom.container(source_data_identifier="b", asset_id=5)
+    for number, body in ((second, {"source_data_identifier": "a"}), (other, {"asset_id": None})):
+        told = await phantom.fails("POST", f"container/{number}", 400, body)
+        assert told["existing_container_id"] in (first, second)
+    before = await phantom.get(f"container/{second}")
+    await phantom.post(f"container/{second}", {"source_data_identifier": "b"})
+    await phantom.post(f"container/{second}", {"source_data_identifier": "c"})
+    after = await phantom.get(f"container/{second}")
+    assert (after["source_data_identifier"], after["hash"] != before["hash"]) == ("c", True)
+    await phantom.container(source_data_identifier="b")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{"name": "  "}, {"name": ""}, {"due_time": "9999-12-31T23:59:59-12:00"}, {"custom_fields": "[" * 50_000}],
+)
+async def test_an_update_that_would_do_harm(phantom: Phantom, body: dict[str, str]) -> None:
+    """400, and the list can still be read."""
+    number = await phantom.container()
+    await phantom.fails("POST", f"container/{number}", 400, body)
+    await phantom.fails("POST", "container", 400, {"name": "x", **body})
+    assert (await phantom.get("container", page_size=0))["count"] == 1
+
+
+async def test_artifacts_are_found_by_what_they_hold(phantom: Phantom) -> None:
+    """As the app of Phantom for itself asks it, and the scripts of many."""
+    container = await phantom.container()
+    number = await phantom.artifact(container, cef={"sourceAddress": "10.0.0.1", "headers": {"Subject": "Hello"}})
+    await phantom.artifact(container, cef={"sourceAddress": "10.0.0.2"})
+    for name, value in (
+        ("sourceAddress", "'10.0.0.1'"),
+        ("headers__Subject", '"Hello"'),
+        ("headers__isnull", "False"),
+        ("icontains", "'\"10.0.0.1\"'"),
+    ):
+        query = (
+            f"_filter_cef__{name}={urllib.parse.quote(value)}&page_size=0&pretty&_filter_container__in=[{container}]"
+        )
+        for path in ("artifact", "artifact/", f"container/{container}/artifacts"):
+            found = (await phantom.http.get(f"/rest/{path}?{query}")).json()
+            assert [one["id"] for one in found["data"]] == [number], name
 
 
 async def test_a_container_is_updated(phantom: Phantom) -> None:

@@ -161,6 +161,8 @@ async def test_a_playbook_is_named_in_many_ways(phantom: Phantom, form: str) -> 
         ({"container_id": 1, "playbook_id": "known", "scope": [77]}, 404, 'Artifact "77" not found'),
         ({"container_id": 1, "playbook_id": "known", "inputs": {"n": "x"}}, 400, "The inputs do not fit"),
         ({"container_id": 1, "playbook_id": "known", "inputs": "{"}, 400, '"inputs" must be'),
+        ({"container_id": 1, "playbook_id": "known", "inputs": "[" * 50_000}, 400, '"inputs" must be'),
+        ({"container_id": 1, "playbook_id": "known", "scope": "[" * 50_000}, 400, '"scope" must be'),
     ],
 )
 async def test_bad_requests_queue_nothing(phantom: Phantom, body: dict[str, Any], status: int, message: str) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from api.phantom import memory
 from api.phantom.passwords import Passwords, fits, hashed
-from api.phantom.wire import as_number, message_time, parse_time, pretty_time, time_of
+from api.phantom.wire import as_number, json_in, message_time, parse_time, pretty_time, time_of
 from storage.phantom.filters import Condition
 from storage.phantom.records import Query
 
@@ -43,6 +43,29 @@ def test_times_as_they_are_written(milliseconds: int | None, record: str | None,
 def test_times_as_they_are_read(text: str) -> None:
     """Any ISO 8601; without an offset it is UTC."""
     assert parse_time(text) == MOMENT
+
+
+@pytest.mark.parametrize("text", ["9999-12-31T23:59:59-12:00", "0001-01-01T00:00:00+01:00", "10000-01-01", "now", ""])
+def test_times_that_could_not_be_shown_again(text: str) -> None:
+    """One such time in a record would break every list that it stands in."""
+    with pytest.raises((ValueError, OverflowError)):
+        parse_time(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[" * 100_000, "nested deeper"),
+        ('{"a": NaN}', "a value is expected"),
+        ('{"a": "\\u0000"}', "NUL"),
+        ("{", "a key"),
+        ('{"a": 1, "a": 2}', "stands twice"),
+    ],
+)
+def test_json_in_a_string_is_held_to_the_limits_of_a_body(text: str, reason: str) -> None:
+    """Depth, numbers and text, as anywhere else."""
+    with pytest.raises(ValueError, match=reason):
+        json_in(text)
 
 
 @given(st.integers(0, 253_402_300_799_999))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import pytest
@@ -81,6 +82,11 @@ def stored(database: Database) -> Database:
         ("create_time__gte", "2026-01-01", ["Alpha_1", "alpha%2", "Ünïcode 3"]),
         ("in_case", "false", ["Alpha_1", "alpha%2", "Ünïcode 3"]),
         ("severity__exact", "medium", ["Alpha_1", "alpha%2", "Ünïcode 3"]),
+        ("id__in", "1,2", ["Alpha_1", "alpha%2"]),
+        ("name__in", "Alpha_1,alpha%2", ["Alpha_1", "alpha%2"]),
+        ("owner__isnull", "1", ["Alpha_1", "alpha%2", "Ünïcode 3"]),
+        ("owner__id__isnull", "true", ["Alpha_1", "alpha%2", "Ünïcode 3"]),
+        ("parent_container__pk", "1", []),
     ],
 )
 def test_both_databases_find_the_same(stored: Database, name: str, value: str, found: list[str]) -> None:
@@ -88,6 +94,66 @@ def test_both_databases_find_the_same(stored: Database, name: str, value: str, f
     assert page(stored, (f"_filter_{name}", value), ("sort", "id")) == found
     kept = [one for one in ("Alpha_1", "alpha%2", "Ünïcode 3") if one not in found]
     assert page(stored, (f"_exclude_{name}", value), ("sort", "id")) == kept
+
+
+CEF = [{"sourceAddress": "10.0.0.1", "port": 443, "on": True, "deep": {"a": 'q"x'}}, {"port": "443", "none": None}, {}]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "found"),
+    [
+        ("cef__sourceAddress", '"10.0.0.1"', [1]),
+        ("cef__sourceAddress", "'10.0.0.1'", [1]),
+        ("cef__sourceAddress__startswith", '"10."', [1]),
+        ("cef__sourceAddress__isnull", "False", [1]),
+        ("cef__sourceAddress__isnull", "True", [2, 3]),
+        ("cef__none__isnull", "True", [1, 2, 3]),
+        ("cef__port", "443", [1, 2]),
+        ("cef__port", '"443"', [1, 2]),
+        ("cef__port__in", "[443, 80]", [1, 2]),
+        ("cef__on", "True", [1]),
+        ("cef__deep__a", "'q\"x'", [1]),
+        ("cef__deep__a__icontains", "Q", [1]),
+        ("cef__icontains", "'10.0.0'", [1]),
+        ("cef__icontains", "'\"10.0.0.1\"'", [1]),
+        ("cef__a b-c.$[0]", "x", []),
+        ('cef__a"b', "x", []),
+    ],
+)
+def test_fields_inside_of_cef(database: Database, name: str, value: str, found: list[int]) -> None:
+    """Each key of ``cef``, however deep, is a field; so clients look for an address."""
+
+    def store(connection: Any) -> None:
+        number = CONTAINERS.create(connection, new_container({"name": "x"}, NOW))
+        for cef in CEF:
+            add_artifact(connection, new_artifact({"cef": cef}, number, NOW))
+
+    database.write_sync(store)
+    query = list_query(asked((f"_filter_{name}", value), ("sort", "id")), ARTIFACTS.fields)
+    rows, _ = database.read_sync(ARTIFACTS.page, query)
+    assert [row["id"] for row in rows] == found
+
+
+@pytest.mark.parametrize("name", ["cef__port__gt", "cef__port__range", "cef__", "cef____x", "name__x", "data__x"])
+def test_what_is_no_field_inside_is_refused(name: str) -> None:
+    """What it holds has no order, and only objects hold fields."""
+    with pytest.raises(BadRequest):
+        list_query(asked((f"_filter_{name}", "(1,2)")), ARTIFACTS.fields)
+
+
+def test_a_long_identifier_is_kept_and_found(database: Database) -> None:
+    """Mail ids are longer than an index holds; they read back whole."""
+    for identifier in ("s" * 201, "€" * 50_000):
+        values = new_container({"name": "x", "source_data_identifier": identifier}, NOW)
+        number = database.write_sync(CONTAINERS.create, values)
+        row = database.read_sync(CONTAINERS.get, number)
+        assert row is not None
+        assert row["source_data_identifier"] == identifier
+        assert database.write_sync(source_of, identifier, None) == number
+    found, _ = database.read_sync(
+        CONTAINERS.page, list_query(asked(("_filter_source_data_identifier", "s" * 201)), CONTAINERS.fields)
+    )
+    assert [row["id"] for row in found] == [1]
 
 
 def test_every_field_can_be_sorted_and_compared(stored: Database) -> None:
@@ -117,7 +183,15 @@ def test_a_source_is_found_by_its_asset(stored: Database) -> None:
 
 @given(
     which=st.sampled_from(sorted(LISTS)),
-    names=st.lists(st.one_of(st.text(max_size=30), st.sampled_from(sorted(CONTAINERS.fields))), max_size=3),
+    names=st.lists(
+        st.one_of(
+            st.text(max_size=30),
+            st.sampled_from(sorted(CONTAINERS.fields)),
+            st.text(max_size=10).map(lambda key: f"cef__{key}{MARK}"),
+            st.text(max_size=10).map(lambda key: f"custom_fields__{key}zq9';--"),
+        ),
+        max_size=3,
+    ),
     operators=st.lists(st.one_of(st.sampled_from(OPERATORS), st.text(max_size=8)), min_size=3, max_size=3),
     values=st.lists(st.text(max_size=40), min_size=3, max_size=3),
 )
@@ -141,11 +215,20 @@ def test_no_input_reaches_sql_as_text(which: str, names: list[str], operators: l
         assert "--" not in compiled
 
 
+@pytest.mark.parametrize("text", ["[" * 4000, "(" * 2000 + ")" * 2000, "[" * 2000 + "]" * 2000, '"' + "[" * 4000 + '"'])
+def test_nesting_is_no_way_to_break_a_list(text: str) -> None:
+    """Values are lists of plain values at the most."""
+    for name in ("name", "name__in", "id__in"):
+        with contextlib.suppress(BadRequest):
+            list_query(asked((f"_filter_{name}", text)), CONTAINERS.fields)
+
+
 @given(name=st.text(max_size=20), value=st.text(max_size=60))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=60)
 def test_no_value_ends_in_an_error_of_the_database(stored: Database, name: str, value: str) -> None:
     """Neither on SQLite nor on Postgres: it finds something, nothing, or is refused."""
-    for field in (name, "name", "id", "create_time", "tags", "name__regex", "name__in", "id__in", "data"):
+    plain = ("name", "id", "create_time", "tags", "name__regex", "name__in", "id__in", "data", "custom_fields__x")
+    for field in (name, *plain, f"custom_fields__{name}"):
         try:
             page(stored, (f"_filter_{field}", value))
         except BadRequest:

@@ -16,7 +16,7 @@ from api.errors import Forbidden, Unauthorized
 from api.phantom.closed import ClosedRuns
 from api.phantom.passwords import Passwords
 from api.tokens import CACHE_SECONDS, PERMISSIONS, Principal, token_hash
-from executions.errors import NotFound
+from executions.errors import NotFound, Refusal
 from settings import Settings
 from storage.clock import now_ms
 from storage.database import Database
@@ -32,7 +32,20 @@ ALLOWED: Final = frozenset(PERMISSIONS) - {"token:admin"}
 
 MAX_USERS: Final = 1_000
 
+USER_ID: Final = "user:"
+"""How the id of who came with a name and a password begins."""
+
 SETTINGS_TOKEN: Final = Principal("phantom-token", "automation", ALLOWED)
+
+
+class TokenMayNotDelete(Refusal):
+    """Phantom deletes for users only, not for what runs by itself."""
+
+    status = 403
+    code = "forbidden"
+
+    def __init__(self) -> None:
+        super().__init__("DELETE needs a user and a password; a token may not delete.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +84,9 @@ class Gate:
         if not principal.permissions.intersection(permissions):
             services.journal.denied(request, principal, "forbidden")
             raise Forbidden(" or ".join(permissions))
+        if request.method == "DELETE" and not principal.id.startswith(USER_ID):
+            services.journal.denied(request, principal, "forbidden")
+            raise TokenMayNotDelete
         return Caller(principal, await self._number(principal))
 
     async def _check_on(self) -> None:
@@ -104,13 +120,13 @@ class Gate:
     async def _of_user(self, username: str, password: str) -> Principal | None:
         name, secret = self.settings.phantom_user, self.settings.phantom_password
         if name is not None and secret is not None and _same(name, username):
-            return Principal(f"user:{name}", name, ALLOWED) if _same(secret.get_secret_value(), password) else None
+            return Principal(f"{USER_ID}{name}", name, ALLOWED) if _same(secret.get_secret_value(), password) else None
         row = await self._user(username)
         kept = row.password_hash if row else None
         if not await self.passwords.check(username, password, kept) or row is None:
             return None
-        self._numbers.setdefault(f"user:{username}", row.id)
-        return Principal(f"user:{username}", username, frozenset(row.permissions))
+        self._numbers.setdefault(f"{USER_ID}{username}", row.id)
+        return Principal(f"{USER_ID}{username}", username, frozenset(row.permissions))
 
     async def _user(self, username: str) -> UserRow | None:
         """The user, believed for at most a second, as tokens are; one removed in this process is gone at once."""
@@ -141,9 +157,13 @@ def _basic(request: Request) -> tuple[str, str] | None:
     if scheme.lower() != "basic":
         return None
     try:
-        text = base64.b64decode(encoded.strip(), validate=True).decode("utf-8")
-    except (binascii.Error, UnicodeDecodeError):
+        content = base64.b64decode(encoded.strip(), validate=True)
+    except binascii.Error:
         return None
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError:
+        text = content.decode("latin-1")  # as the `requests` library writes it
     username, colon, password = text.partition(":")
     return (username, password) if colon else None
 

@@ -195,7 +195,7 @@ def _result(run: Run, index: int) -> Record:
                 "app_name": APP,
                 "app_run_id": number,
                 "asset_name": run.row.container_name or "",
-                "parameter": json.dumps(_io(run, index).get("input")),
+                "parameter": json.dumps(_io(run, index).get("input") or {}),
                 "per_parameter_status": _status(step),
             }
         ],
@@ -203,7 +203,7 @@ def _result(run: Run, index: int) -> Record:
         "create_time": message_time(step.started_at),
         "id": number,
         "message": _told(step),
-        "name": name.name,
+        "name": name.id,
         "status": _status(step),
         "type": ACTION_TYPES.get(name.type, "generic"),
     }
@@ -263,7 +263,7 @@ def _app_run(run: Run, index: int) -> Record:
         "extra_data": [],
         "id": number,
         "message": _told(step),
-        "parameter": json.dumps(parameter),
+        "parameter": json.dumps(parameter or {}),
         "playbook_run": run.row.id,
         "result_data": [
             {"data": [output] if output is not None else [], "message": _told(step), "parameter": parameter or {},

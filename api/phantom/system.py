@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from starlette.requests import Request
 
 from api.phantom import memory
-from api.phantom.auth import Caller
+from api.phantom.auth import ALLOWED, SETTINGS_TOKEN, USER_ID, Caller
+from api.phantom.given import SEVERITIES
 from api.phantom.query import list_query
 from api.phantom.resources import Resource
-from api.phantom.results import NODE, REPOSITORY
+from api.phantom.results import APP, NODE, REPOSITORY
 from api.phantom.routing import ANY, READ, Rest, listed, number_of
 from api.phantom.wire import time_of
 from api.services import Services
+from api.tokens import ADMIN
 from executions.errors import BadRequest, NotFound
 from playbooks.record import Json
 from storage import audit
@@ -26,13 +28,23 @@ from storage.phantom.users import USERS
 rest = Rest()
 
 VERSION: Final = "4.10.7.63984"
-SEVERITIES: Final = ("high", "medium", "low")
-STATUSES: Final = ("new", "open", "closed")
+STATUSES: Final = {"new": "new", "open": "open", "closed": "resolved"}
+"""Statuses of a container, and of what type each is."""
+
+ROLES: Final[Mapping[str, frozenset[str]]] = {
+    "Administrator": ALLOWED,
+    "Automation": frozenset({"playbook:execute"}),
+    "Observer": frozenset({"asset:read"}),
+}
+"""Roles that clients look for, and the permissions that make them."""
+
+LABELS: Final = ("events",)
 SENSITIVITIES: Final = ("red", "amber", "green", "white")
 MAX_FOUND: Final = 50
 
 
 def _user_json(row: Record) -> Record:
+    allowed = _permissions_of(row)
     return {
         "id": row["id"],
         "username": row["username"],
@@ -41,13 +53,23 @@ def _user_json(row: Record) -> Record:
         "title": "",
         "email": "",
         "is_active": True,
-        "type": "automation" if row["token_id"] else "normal",
+        "type": row["type"],
         "date_joined": time_of(row["created_at"]),
-        "roles": [],
-        "effective_permissions": row["permissions"],
+        "roles": [role for role, needed in ROLES.items() if needed <= allowed],
+        "effective_permissions": sorted(allowed),
         "default_label": "events",
         "time_zone": "UTC",
     }
+
+
+def _permissions_of(row: Record) -> frozenset[str]:
+    """What a user may do; who stands in the settings has no permissions of their own in the database."""
+    if row["password_hash"] is not None:
+        return frozenset(row["permissions"])
+    if row["token_id"] == ADMIN.id:
+        return ADMIN.permissions
+    of_settings = str(row["token_id"]).startswith(USER_ID) or row["token_id"] == SETTINGS_TOKEN.id
+    return ALLOWED if of_settings else frozenset(row["token_permissions"] or ())
 
 
 USER: Final = Resource("user", USERS, _user_json)
@@ -97,6 +119,12 @@ async def read_user(request: Request, services: Services, caller: Caller) -> Jso
     return await USER.one(request, services)
 
 
+@rest.route("GET", "/user_settings", ANY)
+async def user_settings(request: Request, services: Services, caller: Caller) -> Json:
+    """Who asks, as later versions of Phantom call it."""
+    return await user_info(request, services, caller)
+
+
 @rest.route("GET", "/user_info", ANY)
 async def user_info(request: Request, services: Services, caller: Caller) -> Json:
     """Who asks."""
@@ -107,10 +135,23 @@ async def user_info(request: Request, services: Services, caller: Caller) -> Jso
 @rest.route("GET", "/container_options", ANY)
 async def container_options(request: Request, services: Services, caller: Caller) -> Json:
     """What may be chosen for a container."""
+    return _options()
+
+
+@rest.route("GET", "/container_options/{field}", ANY)
+async def container_option(request: Request, services: Services, caller: Caller) -> Json:
+    """One of the choices for a container."""
+    name, options = str(request.path_params["field"]), _options()
+    if name not in options:
+        raise NotFound(f'There is no "{name[:100]}"; there are {", ".join(sorted(options))}')
+    return {name: options[name]}
+
+
+def _options() -> dict[str, Json]:
     return {
-        "label": ["events"],
-        "status": list(STATUSES),
-        "severity": list(SEVERITIES),
+        "label": list(LABELS),
+        "status": list[Json](_statuses()),
+        "severity": list[Json](_severities()),
         "sensitivity": list(SENSITIVITIES),
         "container_type": ["default", "case"],
     }
@@ -193,14 +234,21 @@ def _constant(path: str, rows: Callable[[], Sequence[Record]]) -> None:
     rest.route("GET", f"{path}/{{number}}", ANY)(one)
 
 
-def _named(names: Sequence[str], **more: Json) -> Callable[[], list[Record]]:
+def _named(names: Sequence[str], default: str) -> Callable[[], list[Record]]:
     def rows() -> list[Record]:
         return [
-            {"id": number, "name": name, "order": number, "disabled": False, "is_default": number == 1, **more}
+            {"id": number, "name": name, "order": number, "disabled": False, "is_default": name == default}
             for number, name in enumerate(names, start=1)
         ]
 
     return rows
+
+
+_severities = _named(SEVERITIES, "medium")
+
+
+def _statuses() -> list[Record]:
+    return [{**row, "status_type": STATUSES[str(row["name"])]} for row in _named(list(STATUSES), "new")()]
 
 
 def _repositories() -> list[Record]:
@@ -214,10 +262,18 @@ def _nodes() -> list[Record]:
     return [{"id": 1, "name": "stanchion", "guid": NODE, "online": True, "enabled": True, "version": 1}]
 
 
-_constant("/severity", _named(SEVERITIES))
-_constant("/container_status", _named(STATUSES, status_type="open"))
-_constant("/label", _named(["events"]))
+def _apps() -> list[Record]:
+    return [
+        {"id": 1, "name": APP, "product_name": APP, "product_vendor": APP, "type": "generic", "disabled": False,
+         "app_version": "1.0.0", "version": 1}
+    ]  # fmt: skip
+
+
+_constant("/severity", _severities)
+_constant("/container_status", _statuses)
+_constant("/label", _named(LABELS, "events"))
+_constant("/app", _apps)
 _constant("/scm", _repositories)
 _constant("/cluster_node", _nodes)
-_constant("/tenant", _named(["default"]))
-_constant("/role", _named(["Administrator", "Automation"]))
+_constant("/tenant", _named(["default"], "default"))
+_constant("/role", _named(list(ROLES), "Observer"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, case, func, insert, literal, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from playbooks.record import Json
@@ -36,14 +36,23 @@ _INSERT_NEW = {
     "postgresql": postgresql.insert(users).on_conflict_do_nothing(),
 }
 
+_TYPE = case((_u.password_hash.is_not(None) | _u.token_id.startswith("user:"), "normal"), else_="automation")
+"""The user of the settings has no row with a password; ``user:`` is how its id begins."""
+
+_OF_TOKEN = select(tokens.c.permissions).where(tokens.c.id == _u.token_id).scalar_subquery()
+
 USERS = Records(
     users,
     {
         "id": Field(_u.id, "number"),
         "username": Field(_u.username),
-        "type": Field(_u.token_id),
+        "type": Field(_TYPE),
+        "is_active": Field(literal(True), "flag"),
+        "email": Field(literal("")),
         "create_time": Field(_u.created_at, "time"),
+        "date_joined": Field(_u.created_at, "time"),
     },
+    extra=[_TYPE.label("type"), _OF_TOKEN.label("token_permissions")],
     base=[_kept],
 )
 

@@ -150,6 +150,9 @@ def test_soarsdk(served: Up, by: str) -> None:
     run = client._handle_request("POST", "playbook_run", json={
         "container_id": container.id, "playbook_id": "a long one", "run": True})["playbook_run_id"]  # fmt: skip
     assert client._handle_request("POST", f"playbook_run/{run}", json={"cancel": True})["cancelled"] is True
+    if by == "token":
+        session.headers.pop("ph-auth-token")
+        session.auth = ("admin", "changeme")  # Phantom deletes for users only
     client.delete_artifact(container.artifacts[0])
     client.delete_container(container)
     assert client.get_containers({"_filter_name": "from soarsdk"}) == []
@@ -157,7 +160,7 @@ def test_soarsdk(served: Up, by: str) -> None:
 
 @pytest.mark.filterwarnings("ignore")
 async def test_splunk_soar_mcp(served: Up, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its tools, as a model calls them: container, artifact, run, poll, log, action runs, delete."""
+    """Its tools, as a model calls them: container, artifact, run, poll, log, action runs; a token deletes nothing."""
     from splunk_soar_mcp.server import build_server
 
     for name, value in {
@@ -195,4 +198,5 @@ async def test_splunk_soar_mcp(served: Up, monkeypatch: pytest.MonkeyPatch) -> N
     await call("soar_update_container", container_id=container, status="closed", owner="admin")
     assert "from mcp" in await call("soar_list_containers", query="FROM", label="events", status="closed")
     assert "my_playbook" in await call("soar_get_playbook", playbook_ref="my_playbook")
-    assert "deleted" in await call("soar_delete_container", container_id=container, confirm_name="from mcp")
+    with pytest.raises(Exception, match="a token may not delete"):
+        await call("soar_delete_container", container_id=container, confirm_name="from mcp")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from typing import Any
 
 import httpx2
 import pytest
 
+from api.phantom.app import phantom as phantom_mount
 from tests.integration.engine.test_blocks import echo
 from tests.integration.phantom.phantom import PASSWORD, PHANTOM_TOKEN, USER, Phantom
 from tests.stack import Stack
@@ -25,10 +27,14 @@ async def ask(stack: Stack, headers: dict[str, str], path: str = "version", meth
         return await http.request(method, f"/rest/{path}", headers=headers, content="{}" if method == "POST" else None)
 
 
-@pytest.mark.parametrize("path", ["version", "version/", "version?pretty", "version/?pretty&_x=1"])
+@pytest.mark.parametrize(
+    "path", ["version", "version/", "version//", "/version", "version?pretty", "version/?pretty&_x=1"]
+)
 async def test_slashes_and_flags(phantom: Phantom, path: str) -> None:
     """With and without a trailing slash; a flag has no value."""
     assert (await phantom.get(path)) == {"version": "4.10.7.63984"}
+    answer = await phantom.http.get(f"{phantom.stack.url}//rest/{path}")
+    assert answer.json() == {"version": "4.10.7.63984"}
 
 
 @pytest.mark.parametrize(
@@ -113,6 +119,82 @@ async def test_rights_are_those_of_the_product(phantom: Phantom) -> None:
         assert (answer.status_code, answer.json()["failed"]) == (403, True)
 
 
+def routes() -> list[tuple[str, str]]:
+    """Method and path of every route, with numbers in it."""
+    found = phantom_mount().app.app.routes  # type: ignore[attr-defined]
+    return [
+        (method, re.sub(r"\{\w+\}", "1", route.path.removeprefix("/")))
+        for route in found
+        for method in sorted(route.methods)
+    ]
+
+
+async def test_every_route_asks_who_comes(phantom: Phantom) -> None:
+    """Nobody, a wrong password and a wrong token: 401; a token or a user without the right: 403."""
+    rights = ["token:admin"]
+    made = await phantom.stack.http.post("/api/tokens", json={"name": "none", "permissions": rights})
+    body = {"username": "mallory", "password": "correct horse", "permissions": rights}
+    assert (await phantom.stack.http.post("/api/users", json=body)).status_code == 201
+    callers = (
+        ({}, 401),
+        (basic(USER, "wrong"), 401),
+        ({"ph-auth-token": "wrong"}, 401),
+        ({"ph-auth-token": made.json()["token"]}, 403),
+        (basic("mallory", "correct horse"), 403),
+    )
+    assert len(routes()) > 60
+    async with httpx2.AsyncClient(base_url=phantom.stack.url, timeout=30) as http:
+        for method, path in routes():
+            for headers, status in callers:
+                answer = await http.request(method, f"/rest/{path}", headers=headers)
+                assert answer.status_code == status, (method, path, headers)
+                assert method == "HEAD" or answer.json()["failed"] is True
+
+
+async def test_deleting_wants_a_user(phantom: Phantom) -> None:
+    """User and password; a token may not, whatever else it may do."""
+    deletes = [path for method, path in routes() if method == "DELETE"]
+    assert len(deletes) >= 5
+    made = await phantom.stack.http.post("/api/tokens", json={"name": "soc", "permissions": ["asset:write"]})
+    number = await phantom.container()
+    for token in (PHANTOM_TOKEN, made.json()["token"]):
+        for headers in ({"ph-auth-token": token}, basic("", token)):
+            for path in deletes:
+                answer = await ask(phantom.stack, headers, path, "DELETE")
+                assert (answer.status_code, answer.json()["failed"]) == (403, True)
+    assert (await ask(phantom.stack, basic(USER, PASSWORD), f"container/{number}", "DELETE")).status_code == 200
+
+
+async def test_a_password_in_latin_1(phantom: Phantom) -> None:
+    """The way in which `requests` writes what is no ASCII."""
+    body = {"username": "eve", "password": "Straße nach Köln", "permissions": ["asset:read"]}
+    assert (await phantom.stack.http.post("/api/users", json=body)).status_code == 201
+    for encoding in ("utf-8", "latin-1"):
+        text = base64.b64encode("eve:Straße nach Köln".encode(encoding)).decode()
+        assert (await ask(phantom.stack, {"Authorization": f"Basic {text}"}, "container")).status_code == 200
+
+
+async def test_who_somebody_is(phantom: Phantom) -> None:
+    """Users are normal and tokens are automation; their roles are what their permissions make them."""
+    permissions = ["asset:read", "playbook:execute"]
+    body = {"username": "eve", "password": "correct horse", "permissions": permissions}
+    await phantom.stack.http.post("/api/users", json=body)
+    made = await phantom.stack.http.post("/api/tokens", json={"name": "soc", "permissions": permissions})
+    headers = {"ph-auth-token": made.json()["token"]}
+    for path in ("user_info", "user_settings"):
+        told = (await ask(phantom.stack, headers, path)).json()
+        assert (told["username"], told["type"], told["roles"]) == ("soc", "automation", ["Automation", "Observer"])
+        assert told["effective_permissions"] == permissions
+    assert "Administrator" in (await phantom.get("user_info"))["roles"]
+    for value, names in (
+        ('["normal"]', ["admin", "eve"]),
+        ('["automation"]', ["soc"]),
+        ('["normal","automation"]', ["admin", "eve", "soc"]),
+    ):
+        found = await phantom.get("ph_user", _filter_type__in=value, include_automation="true", sort="username")
+        assert [one["username"] for one in found["data"]] == names
+
+
 async def test_users_of_the_product(phantom: Phantom) -> None:
     """Made by who may make tokens; their password is hashed, and a removed one is let in no more."""
     api = phantom.stack.http
@@ -182,7 +264,19 @@ async def test_playbooks(phantom: Phantom) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["severity", "container_status", "scm", "ph_user", "cluster_node", "label", "tenant", "role", "approval", "note"],
+    [
+        "severity",
+        "container_status",
+        "scm",
+        "ph_user",
+        "app",
+        "cluster_node",
+        "label",
+        "tenant",
+        "role",
+        "approval",
+        "note",
+    ],
 )
 async def test_small_lists(phantom: Phantom, path: str) -> None:
     """Each has the shape of every list."""
@@ -195,7 +289,10 @@ async def test_small_lists(phantom: Phantom, path: str) -> None:
 async def test_small_records(phantom: Phantom) -> None:
     """What clients look at before they begin."""
     assert (await phantom.get("system_info"))["time_zone"] == "UTC"
-    assert "severity" in await phantom.get("container_options")
+    options = await phantom.get("container_options")
+    assert [one["name"] for one in options["severity"] if one["is_default"]] == ["medium"]
+    assert await phantom.get("container_options/label") == {"label": ["events"]}
+    await phantom.fails("GET", "container_options/colour", 404)
     assert (await phantom.get("user_info"))["username"] == "admin"
     assert (await phantom.get("health"))["status"] == "ok"
     await phantom.container()

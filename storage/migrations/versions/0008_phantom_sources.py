@@ -1,7 +1,7 @@
 """Identifiers of sources are kept whole beside the key that finds them; what lists look into becomes readable.
 
-Revision ID: 0007
-Revises: 0006
+Revision ID: 0008
+Revises: 0007
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from alembic import op
 
 from storage.columns import IndexedWords, JsonText, PackedJson
 
-revision = "0007"
-down_revision = "0006"
+revision = "0008"
+down_revision = "0007"
 branch_labels = None
 depends_on = None
 

@@ -64,15 +64,16 @@ class ActionCatalogue(Mapping[str, AnyAction]):
 def load_catalogue() -> ActionCatalogue:
     """The built-in actions and those of the entry point group ``stanchion.actions``, in the order of their names.
 
-    A plug-in that cannot be imported is named in a warning and left out.  Raises ``CatalogueError`` for an action
-    that loads but breaks a rule: it must not be offered, and not silently missing either.
+    A plug-in that cannot be used is named in an error of the log and left out: one that cannot be imported, that fails
+    when it is made, that breaks a rule, or whose name is taken.  The others and the worker go on, and a playbook that
+    uses its action is refused.  Raises ``CatalogueError`` when a built-in action breaks a rule.
     """
-    actions = [action_class() for action_class in BUILT_IN]
+    actions = {action.name: action for action in ActionCatalogue(kind() for kind in BUILT_IN).values()}
     for entry_point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda point: point.name):
-        plug_in = _load_plug_in(entry_point)
+        plug_in = _load_plug_in(entry_point, taken=actions)
         if plug_in is not None:
-            actions.append(plug_in())
-    return ActionCatalogue(sorted(actions, key=lambda action: str(getattr(action, "name", ""))))
+            actions[plug_in.name] = plug_in
+    return ActionCatalogue(actions[name] for name in sorted(actions))
 
 
 def check_action(action: AnyAction) -> None:
@@ -92,12 +93,17 @@ def check_action(action: AnyAction) -> None:
         raise CatalogueError(f"{label}: an action that is not safe must say in `rehearsal` what its dry run does")
 
 
-def _load_plug_in(entry_point: EntryPoint) -> type[AnyAction] | None:
+def _load_plug_in(entry_point: EntryPoint, taken: Mapping[str, AnyAction]) -> AnyAction | None:
     try:
         loaded = entry_point.load()
         if not (isinstance(loaded, type) and issubclass(loaded, Action)):
             raise TypeError(f"{entry_point.value} is no subclass of activities.action.Action")
+        action: AnyAction = loaded()
+        check_action(action)
+        action.spec()
+        if action.name in taken:
+            raise CatalogueError(f"{action.name}: two actions have this name")
     except Exception as error:
-        log.warning("The plug-in %s was left out: %s: %s", entry_point.name, type(error).__name__, error)
+        log.error("The plug-in %s was left out: %s: %s", entry_point.name, type(error).__name__, error)
         return None
-    return loaded
+    return action

@@ -187,8 +187,31 @@ def test_a_plug_in_that_is_no_action_is_left_out(
     assert "plug-in odd was left out" in caplog.text
 
 
-def test_a_plug_in_without_rehearsal_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A plug-in that would touch things in a dry run stops the start, by name."""
-    offer(monkeypatch, unrehearsed=Unrehearsed)
-    with pytest.raises(CatalogueError, match=r"test\.unrehearsed"):
-        load_catalogue()
+class Clash(Tidy):
+    """Has the name of a built-in action."""
+
+    name = "core.echo"
+
+
+class Unmade(Tidy):
+    """Cannot be made."""
+
+    def __init__(self) -> None:
+        raise RuntimeError("no configuration")
+
+
+@pytest.mark.parametrize(
+    ("plug_in", "told"),
+    [(Unrehearsed, "must define rehearse()"), (Clash, "core.echo: two actions"), (Unmade, "no configuration")],
+)
+def test_a_plug_in_that_cannot_be_used_is_named_and_left_out(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, plug_in: type, told: str
+) -> None:
+    """One that breaks a rule, takes a name or fails is told with the reason; the others are offered."""
+    offer(monkeypatch, wrong=plug_in, tidy=Tidy)
+    with caplog.at_level(logging.ERROR):
+        offered = load_catalogue()
+    assert "plug-in wrong was left out" in caplog.text
+    assert told in caplog.text
+    assert set(offered) == {*shipped(), "test.tidy"}
+    assert not isinstance(offered["core.echo"], plug_in)

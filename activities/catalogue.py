@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 
 from activities.action import Action, AnyAction
@@ -23,6 +24,8 @@ ENTRY_POINT_GROUP = "stanchion.actions"
 RESERVED_FAMILY = "stanchion."
 _NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
 
+SHOWN_OF_REASON = 500
+
 log = logging.getLogger(__name__)
 
 BUILT_IN: tuple[type[AnyAction], ...] = (
@@ -36,10 +39,19 @@ BUILT_IN: tuple[type[AnyAction], ...] = (
 """The shipped actions, a family a line."""
 
 
-class ActionCatalogue(Mapping[str, AnyAction]):
-    """Actions by name.  Raises ``CatalogueError`` when one breaks a rule."""
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A plug-in that cannot be used: the name of its entry point, and why."""
 
-    def __init__(self, actions: Iterable[AnyAction]) -> None:
+    plug_in: str
+    reason: str
+
+
+class ActionCatalogue(Mapping[str, AnyAction]):
+    """Actions by name, and the plug-ins ``left_out``.  Raises ``CatalogueError`` when an action breaks a rule."""
+
+    def __init__(self, actions: Iterable[AnyAction], left_out: Sequence[LeftOut] = ()) -> None:
+        self.left_out = tuple(left_out)
         self._actions: dict[str, AnyAction] = {}
         for action in actions:
             check_action(action)
@@ -64,16 +76,22 @@ class ActionCatalogue(Mapping[str, AnyAction]):
 def load_catalogue() -> ActionCatalogue:
     """The built-in actions and those of the entry point group ``stanchion.actions``, in the order of their names.
 
-    A plug-in that cannot be used is named in an error of the log and left out: one that cannot be imported, that fails
-    when it is made, that breaks a rule, or whose name is taken.  The others and the worker go on, and a playbook that
-    uses its action is refused.  Raises ``CatalogueError`` when a built-in action breaks a rule.
+    A plug-in that cannot be used is named in an error of the log and in ``left_out``: one that cannot be imported,
+    that fails when it is made, that breaks a rule, or whose name is taken.  The others and the worker go on, and a
+    playbook that uses its action is refused.  Raises ``CatalogueError`` when a built-in action breaks a rule.
     """
     actions = {action.name: action for action in ActionCatalogue(kind() for kind in BUILT_IN).values()}
+    left_out = []
     for entry_point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda point: point.name):
-        plug_in = _load_plug_in(entry_point, taken=actions)
-        if plug_in is not None:
+        try:
+            plug_in = _load_plug_in(entry_point, taken=actions)
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"[:SHOWN_OF_REASON]
+            log.error("The plug-in %s was left out: %s", entry_point.name, reason)
+            left_out.append(LeftOut(entry_point.name, reason))
+        else:
             actions[plug_in.name] = plug_in
-    return ActionCatalogue(actions[name] for name in sorted(actions))
+    return ActionCatalogue((actions[name] for name in sorted(actions)), left_out)
 
 
 def check_action(action: AnyAction) -> None:
@@ -93,17 +111,14 @@ def check_action(action: AnyAction) -> None:
         raise CatalogueError(f"{label}: an action that is not safe must say in `rehearsal` what its dry run does")
 
 
-def _load_plug_in(entry_point: EntryPoint, taken: Mapping[str, AnyAction]) -> AnyAction | None:
-    try:
-        loaded = entry_point.load()
-        if not (isinstance(loaded, type) and issubclass(loaded, Action)):
-            raise TypeError(f"{entry_point.value} is no subclass of activities.action.Action")
-        action: AnyAction = loaded()
-        check_action(action)
-        action.spec()
-        if action.name in taken:
-            raise CatalogueError(f"{action.name}: two actions have this name")
-    except Exception as error:
-        log.error("The plug-in %s was left out: %s: %s", entry_point.name, type(error).__name__, error)
-        return None
+def _load_plug_in(entry_point: EntryPoint, taken: Mapping[str, AnyAction]) -> AnyAction:
+    """The action of ``entry_point``.  Raises whatever makes it unusable."""
+    loaded = entry_point.load()
+    if not (isinstance(loaded, type) and issubclass(loaded, Action)):
+        raise TypeError(f"{entry_point.value} is no subclass of activities.action.Action")
+    action: AnyAction = loaded()
+    check_action(action)
+    action.spec()
+    if action.name in taken:
+        raise CatalogueError(f"{action.name}: two actions have this name")
     return action

@@ -118,11 +118,13 @@ async def _running(settings: Settings, limiter: Limiter | None) -> AsyncIterator
     database = Database(settings.database)
     temporal = await connect(settings, database, lazy=True, retry=API_RETRY)
     service = Executions.build(settings, database, temporal)
+    actions = load_catalogue()
     services = Services(
         settings=settings,
         database=database,
         temporal=temporal,
-        catalogue=load_catalogue().specs(),
+        catalogue=actions.specs(),
+        left_out=actions.left_out,
         tokens=TokenCache(settings, database),
         limiter=limiter,
         journal=Journal(database),

@@ -9,6 +9,7 @@ from fastapi import Depends
 from starlette.requests import Request
 from temporalio.client import Client
 
+from activities.catalogue import LeftOut
 from api.audit import Journal
 from api.executions import Executions
 from api.limits import Limiter
@@ -29,6 +30,7 @@ class Services:
     database: Database
     temporal: Client
     catalogue: Catalogue
+    left_out: tuple[LeftOut, ...]
     tokens: TokenCache
     limiter: Limiter | None
     journal: Journal

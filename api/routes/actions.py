@@ -31,14 +31,31 @@ class ActionAnswer(Answer):
     output_schema: dict[str, Json]
 
 
+class LeftOutAnswer(Answer):
+    """A plug-in whose action is not offered."""
+
+    plug_in: str = Field(description="Name of its entry point in the group `stanchion.actions`.")
+    reason: str = Field(description="Why: what it raised, or the rule that it breaks.")
+
+
+class ActionListing(Listing[ActionAnswer]):
+    """One page of the actions, and what is missing."""
+
+    left_out: list[LeftOutAnswer] = Field(
+        description="Plug-ins that are installed with this API and cannot be used; the same on every page. A worker "
+        "that leaves one out says so in its log."
+    )
+
+
 @router.get("", name="action.list", responses=answers())
-async def list_actions(services: ServicesDep, page: Page = 1, per_page: PerPage = 20) -> Listing[ActionAnswer]:
+async def list_actions(services: ServicesDep, page: Page = 1, per_page: PerPage = 20) -> ActionListing:
     """List the actions that the workers know, by name."""
     names = sorted(services.catalogue)
     shown = names[(page - 1) * per_page : page * per_page]
-    return Listing(
+    return ActionListing(
         data=[_answer(services.catalogue[name]) for name in shown],
         meta=Meta(total=len(names), page=page, per_page=per_page),
+        left_out=[LeftOutAnswer(plug_in=one.plug_in, reason=one.reason) for one in services.left_out],
     )
 
 

@@ -97,6 +97,7 @@ async def test_actions(api: httpx2.AsyncClient) -> None:
     assert names == sorted(names)
     assert {"core.echo", "http.request", "script.run"} <= set(names)
     assert listed["meta"]["total"] == len(names)
+    assert listed["left_out"] == []
 
 
 async def test_action(api: httpx2.AsyncClient) -> None:

@@ -14,6 +14,7 @@ from activities.errors import CatalogueError
 from activities.hosts.command import SshCommand
 from activities.http_request import HttpRequest
 from activities.reports.action import ReportRender
+from activities.scans.importing import ScanImport
 from activities.scans.ports import PortScan
 from activities.script import ScriptRun
 from activities.slack import SlackMessage
@@ -33,7 +34,7 @@ BUILT_IN: tuple[type[AnyAction], ...] = (
     *(HttpRequest, ScriptRun, SlackMessage),
     *(SshCommand,),
     *(ReportRender,),
-    *(PortScan,),
+    *(PortScan, ScanImport),
     *(Notify,),
 )
 """The shipped actions, a family a line."""

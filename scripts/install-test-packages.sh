@@ -1,7 +1,8 @@
 #!/bin/sh
 # Install the Debian packages that the tests need: a Postgres to run against, and bubblewrap for script.run,
 # curl for the commands of the Phantom document, sshd and sudo for the hosts of tests, Pango and Poppler for reports
-# as PDF, the scanners that scan.ports and scan.host call; iproute2, nftables and faketime for the failure matrix.
+# as PDF, the scanners that scan.ports and scan.host call and one whose results scan.import reads; iproute2, nftables
+# and faketime for the failure matrix.
 set -eu
 
 missing=""
@@ -10,6 +11,7 @@ command -v bwrap >/dev/null || missing="$missing bubblewrap"
 command -v curl >/dev/null || missing="$missing curl"
 command -v nmap >/dev/null || missing="$missing nmap"
 command -v lynis >/dev/null || missing="$missing lynis"
+command -v oscap >/dev/null || missing="$missing openscap-scanner"
 command -v ip >/dev/null || missing="$missing iproute2"
 command -v nft >/dev/null || missing="$missing nftables"
 ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || missing="$missing faketime"

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from xml.etree.ElementTree import Element, ParseError, TreeBuilder  # only its classes; defusedxml does the parsing
+
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from activities.errors import ActionError
 from playbooks.record import Json
@@ -30,14 +32,17 @@ def fault(place: str, message: str) -> ActionError:
     return ActionError("invalid_report", f"{place}: {message}" if place else message, retryable=False)
 
 
-def read_xml(data: bytes) -> Element:
-    """The root of the document.  Raises ``ActionError`` with code ``invalid_report``."""
+def read_xml(data: bytes, encoding: str | None = None) -> Element:
+    """The root of the document.  Raises ``ActionError`` with code ``invalid_report``.
+
+    ``encoding`` stands above what the document says of itself: text that was decoded once is not what it was.
+    """
     from defusedxml.common import DefusedXmlException
     from defusedxml.ElementTree import XMLParser
 
     check_size(data)
     builder = _BoundedBuilder()
-    parser = XMLParser(target=builder)
+    parser = XMLParser(target=builder, encoding=encoding)
     builder.parser = parser.parser
     try:
         parser.feed(data)
@@ -89,27 +94,55 @@ def read_json(text: str, line: int = 1) -> Json:
         raise fault(f"line {line}", f"nested deeper than {MAX_DEPTH}") from None
     except ValueError as error:
         raise fault(f"line {line}", f"no JSON: {error}") from None
-    _check_json(value, line)
+    check_value(value, f"line {line}")
     return value
+
+
+def value_of(content: Json) -> Json:
+    """The value that ``content`` is, or that it is the text of.  Raises what ``read_json`` raises."""
+    if isinstance(content, str):
+        return read_json(content)
+    check_value(content)
+    return content
 
 
 def _no_constant(word: str) -> Json:
     raise ValueError(f"{word} is no JSON value")
 
 
-def _check_json(value: Json, line: int) -> None:
+def check_value(value: Json, place: str = "") -> None:
+    """Raise ``ActionError`` with code ``invalid_report`` for a value of JSON that is too deep or too large."""
     pending, left = [(value, 1)], MAX_ELEMENTS
     while pending:
         item, depth = pending.pop()
         left -= 1
         if depth > MAX_DEPTH:
-            raise fault(f"line {line}", f"nested deeper than {MAX_DEPTH}")
+            raise fault(place, f"nested deeper than {MAX_DEPTH}")
         if left < 0:
-            raise fault(f"line {line}", f"more than {MAX_ELEMENTS} values")
+            raise fault(place, f"more than {MAX_ELEMENTS} values")
         if isinstance(item, dict):
             pending.extend((inner, depth + 1) for inner in item.values())
         elif isinstance(item, list):
             pending.extend((inner, depth + 1) for inner in item)
+
+
+class Record(BaseModel):
+    """Base of what a scanner writes, as far as it is read: other fields are left alone, so that new ones do no harm."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, populate_by_name=True)
+
+
+AnyRecord = TypeVar("AnyRecord", bound=Record)
+
+
+def record(kind: type[AnyRecord], value: Json, place: str) -> AnyRecord:
+    """``value`` as a ``kind``.  Raises ``ActionError`` naming the first field that is wrong."""
+    try:
+        return kind.model_validate(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        path = ".".join(str(part) for part in first["loc"])
+        raise fault(place, f"{path}: {first['msg']}" if path else first["msg"]) from None
 
 
 def check_size(data: bytes) -> None:
@@ -136,6 +169,11 @@ def local(element: Element) -> str:
 def named(element: Element, name: str) -> Iterator[Element]:
     """The elements directly in ``element`` of that local name, in any namespace."""
     return (child for child in element if local(child) == name)
+
+
+def anywhere(element: Element, name: str) -> Iterator[Element]:
+    """The elements of that local name, ``element`` itself and all that is in it."""
+    return (inner for inner in element.iter() if local(inner) == name)
 
 
 def text_of(element: Element | None) -> str:

@@ -25,6 +25,7 @@ EXPECTED = {
     "notify.slack": Traits(),
     "report.render": Traits(idempotent=True),
     "scan.ports": Traits(idempotent=True),
+    "scan.import": Traits(safe=True, idempotent=True),
     "script.run": Traits(),
     "ssh.command": Traits(),
 }

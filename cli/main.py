@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from cli import artifacts, assets, hooks, hosts, playbooks, runs, secrets, server, tokens
+from cli import artifacts, assets, audit, hooks, hosts, playbooks, runs, secrets, server, tokens
 
 GROUPS = {
     "playbook": playbooks.app,
@@ -21,6 +21,7 @@ GROUPS = {
     "artifact": artifacts.app,
     "host": hosts.app,
     "secret": secrets.app,
+    "audit": audit.app,
 }
 FLAGS = {"help": False, **{name: {"help": False} for name in GROUPS}}
 

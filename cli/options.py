@@ -25,3 +25,4 @@ PerPage = Annotated[int, typer.Option("--per-page", min=1, max=100, help="Entrie
 DataDir = Annotated[
     Path, typer.Option("--data-dir", envvar="STANCHION_DATA_DIR", help="Folder of everything that is kept.")
 ]
+DATA = Path("data")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.options import AsJson, DataDir
+from cli.options import DATA, AsJson, DataDir
 from cli.output import complain, emit, say
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ UiPort = Annotated[
     int | None, typer.Option("--ui-port", help="Port of Temporal's Web UI; by default Temporal's port and 1000.")
 ]
 Headless = Annotated[bool, typer.Option("--headless", help="Without Temporal's Web UI.")]
-DATA = Path("data")
 
 
 def up(

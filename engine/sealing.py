@@ -6,6 +6,8 @@ The keys are those of ``engine.codec``: the first seals, all of them open.
 from __future__ import annotations
 
 import base64
+import hashlib
+import hmac
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +21,7 @@ from settings import Settings
 
 _OPEN: Final = "open:"
 _SEALED: Final = "sealed:"
+_SIGNING: Final = b"stanchion signature"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,3 +57,19 @@ class Sealer:
             return AESGCM(key).decrypt(data[:NONCE_BYTES], data[NONCE_BYTES:], context.encode()).decode()
         except InvalidTag as fault:
             raise EncryptionKeyError("a sealed secret was changed, or moved to another place") from fault
+
+    def sign(self, text: str, context: str) -> str | None:
+        """An HMAC (RFC 2104) over ``text`` with the first key, by its name; None without a key."""
+        return _signature(self.keys[0], text, context) if self.keys else None
+
+    def is_signed(self, text: str, context: str, signature: str | None) -> bool:
+        """Whether ``signature`` is what ``sign`` gave with one of the keys; without keys, whether there is none."""
+        if not self.keys:
+            return signature is None
+        found = [_signature(key, text, context) for key in self.keys]
+        return any(hmac.compare_digest(one, signature or "") for one in found)
+
+
+def _signature(key: bytes, text: str, context: str) -> str:
+    own = hmac.digest(key, _SIGNING, hashlib.sha256)  # no key does two things
+    return f"{key_id(key)}:{hmac.digest(own, f'{context}:{text}'.encode(), hashlib.sha256).hex()}"

@@ -1,17 +1,22 @@
 """The audit trail: who did what to which object, when, from where, with what outcome.
 
-It only grows.  There is no function to change or delete an entry, and triggers in the database refuse both.
+It only grows.  There is no function to change an entry, and triggers in the database refuse it.  Each entry carries a
+hash over itself and the hash of the one before (``chained``); ``storage.audit_chain`` verifies them and forgets what
+is too old.
 """
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, func, insert, select
+from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, update
 
 from playbooks.record import Json
-from storage.tables import audit
+from storage.columns import dump, storable
+from storage.tables import audit, audit_head
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,9 +36,10 @@ class NewAudit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditRow(NewAudit):
-    """An entry of the trail; ids rise in the order of writing."""
+    """An entry of the trail; ids rise in the order of writing, which is that of the chain."""
 
     id: int
+    hash: str
 
 
 _a = audit.c
@@ -41,12 +47,37 @@ _NEW_FIELDS = [field.name for field in fields(NewAudit)]
 _FIELDS = [field.name for field in fields(AuditRow)]
 _columns = [_a[name] for name in _FIELDS]
 _INSERT = insert(audit)
+_HEAD = select(audit_head.c.hash)
+_MOVE_HEAD = update(audit_head)
 
 
 def append(connection: Connection, *entries: NewAudit) -> None:
     """Add entries to the trail, in the transaction of what they tell of."""
-    if entries:
-        connection.execute(_INSERT, [{name: getattr(entry, name) for name in _NEW_FIELDS} for entry in entries])
+    if not entries:
+        return
+    rows: list[dict[str, Any]] = [{name: getattr(entry, name) for name in _NEW_FIELDS} for entry in entries]
+    if connection.dialect.name == "sqlite":  # on Postgres a trigger does this, which holds the head until the commit
+        last = connection.execute(_HEAD).scalar_one()
+        for row in rows:
+            row["hash"] = last = chained(last, *_texts(row))
+        connection.execute(_MOVE_HEAD, {"hash": last})
+    connection.execute(_INSERT, rows)
+
+
+def chained(previous: str, *fields: str | None) -> str:
+    """The hash of an entry with these ``fields`` after the one whose hash is ``previous`` ("" for the first).
+
+    SHA-256 over every part, each with its length before it, so that no two different entries read alike.
+    """
+    content = "".join("-" if part is None else f"{len(part)}:{part}" for part in (previous, *fields))
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _texts(row: dict[str, Any]) -> Sequence[str | None]:
+    """The fields as the database keeps them."""
+    *texts, details = (row[name] for name in _NEW_FIELDS)
+    told = [None if text is None else storable(str(text)) for text in texts]
+    return [*told, None if details is None else dump(details)]
 
 
 def contains(connection: Connection, entry: NewAudit) -> bool:

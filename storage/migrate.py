@@ -6,8 +6,8 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine, inspect, text
 
-from storage.engines import is_sqlite, parse, postgres_engine, sqlite_writer
-from storage.errors import SchemaMismatch
+from storage.engines import is_sqlite, parse, postgres_engine, sqlite_reader, sqlite_writer
+from storage.errors import DatabaseUnavailable, SchemaMismatch
 from storage.failures import unavailable
 from storage.migrations import HEAD
 
@@ -34,6 +34,28 @@ def migrate(url: str) -> None:
         raise failure from error
     finally:
         engine.dispose()
+
+
+def require_current(url: str) -> None:
+    """Returns when the database at ``url`` has the schema of this version, and changes nothing.
+
+    Raises ``SchemaMismatch`` otherwise, ``DatabaseUnavailable`` when there is none.
+    """
+    parsed = parse(url)
+    if is_sqlite(parsed) and not Path(str(parsed.database)).is_file():
+        raise DatabaseUnavailable(f"there is no database {parsed.database}")
+    engine = sqlite_reader(parsed, 1) if is_sqlite(parsed) else postgres_engine(parsed, 1)
+    try:
+        with engine.connect() as connection:
+            found = current_revision(connection)
+    except Exception as error:
+        raise unavailable(error) or error from error
+    finally:
+        engine.dispose()
+    if found != HEAD:
+        raise SchemaMismatch(
+            f"the database has schema {found}, this version works with {HEAD}: run `stanchion migrate`"
+        )
 
 
 def current_revision(connection: Connection) -> str | None:

@@ -233,11 +233,19 @@ audit = Table(
     Column("outcome", Words, nullable=False),
     Column("address", Words),
     Column("details", JsonText),
+    Column("hash", Words, nullable=False, server_default=""),  # see storage.audit.chained
     Index("ix_audit_at", "at"),
     Index("ix_audit_actor_id", "actor_id", "id"),
     Index("ix_audit_action", "action", "id"),
     Index("ix_audit_object", "object_type", "object_id", "id"),
     sqlite_autoincrement=True,
+)
+
+audit_head = Table(
+    "audit_head",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),  # always 1
+    Column("hash", Words, nullable=False),  # of the newest entry of the trail
 )
 
 blobs = Table(

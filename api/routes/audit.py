@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Query
+from pydantic import Field
 
 from api.audit import ANONYMOUS
 from api.auth import guard
@@ -33,6 +34,7 @@ class AuditAnswer(Answer):
     outcome: str
     address: str | None
     details: Json
+    hash: str = Field(description="SHA-256 over this entry and the hash of the one before; see docs/security.md.")
 
 
 @router.get("", name="audit.list", responses=answers())
@@ -71,6 +73,7 @@ async def list_audit(
             outcome=row.outcome,
             address=row.address,
             details=row.details,
+            hash=row.hash,
         )
         for row in rows
     ]

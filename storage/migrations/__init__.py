@@ -1,4 +1,4 @@
 """Schema revisions, for Alembic; ``storage.migrate`` runs them."""
 
-HEAD = "0008"
+HEAD = "0009"
 """The revision that this version of the program works with."""

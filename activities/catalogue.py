@@ -81,6 +81,8 @@ def load_catalogue() -> ActionCatalogue:
     that fails when it is made, that breaks a rule, or whose name is taken.  The others and the worker go on, and a
     playbook that uses its action is refused.  Raises ``CatalogueError`` when a built-in action breaks a rule.
     """
+    for kind in BUILT_IN:
+        check_documented(kind)
     actions = {action.name: action for action in ActionCatalogue(kind() for kind in BUILT_IN).values()}
     left_out = []
     for entry_point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda point: point.name):
@@ -110,6 +112,14 @@ def check_action(action: AnyAction) -> None:
         raise CatalogueError(f"{label}: an action that is not safe must define rehearse()")
     if not action.safe and action.rehearsal == Action.rehearsal:
         raise CatalogueError(f"{label}: an action that is not safe must say in `rehearsal` what its dry run does")
+
+
+def check_documented(kind: type[AnyAction]) -> None:
+    """Raise ``CatalogueError`` unless the built-in action ``kind`` has what its page in ``docs/actions/`` needs."""
+    if kind.errors is Action.errors:
+        raise CatalogueError(f"{kind.name}: a built-in action says in `errors` what its codes mean")
+    if not kind.example:
+        raise CatalogueError(f"{kind.name}: a built-in action has an `example`")
 
 
 def _load_plug_in(entry_point: EntryPoint, taken: Mapping[str, AnyAction]) -> AnyAction:

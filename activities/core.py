@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
 
 from pydantic import ConfigDict, Field, RootModel
 
 from activities.action import Action, ActionContext, ActionError, InputModel, OutputModel, Rehearsal
+from playbooks.record import Json
 
 LONGEST_SLEEP = 7 * 24 * 3600.0
 
@@ -53,6 +55,8 @@ class Echo(Action[AnyObject, AnyObject]):
     title = "Echo"
     Input = AnyObject
     Output = AnyObject
+    errors: ClassVar[Mapping[str, str]] = {}
+    example: ClassVar[Mapping[str, Json]] = {"greeting": "Hello {{ asset.name }}", "started": "{{ execution.id }}"}
     safe = idempotent = quick = True
 
     async def run(self, inputs: AnyObject, context: ActionContext) -> AnyObject:
@@ -72,6 +76,10 @@ class SetVariables(Action[AnyObject, AnyObject]):
     rehearsal = "The variables are set in the dry run's own scope, as they would be in a live run."
     Input = AnyObject
     Output = AnyObject
+    errors: ClassVar[Mapping[str, str]] = {}
+    example: ClassVar[Mapping[str, Json]] = {
+        "severity": "{{ asset.tags.exists(key, asset.tags[key] == 'prod') ? 'high' : 'medium' }}"
+    }
     safe = idempotent = quick = True
 
     async def run(self, inputs: AnyObject, context: ActionContext) -> AnyObject:
@@ -92,6 +100,8 @@ class Sleep(Action[SleepInput, SleepOutput]):
     rehearsal = "Says how long it would wait, without waiting."
     Input = SleepInput
     Output = SleepOutput
+    errors: ClassVar[Mapping[str, str]] = {}
+    example: ClassVar[Mapping[str, Json]] = {"seconds": 2.5}
     idempotent = True
 
     async def run(self, inputs: SleepInput, context: ActionContext) -> SleepOutput:
@@ -112,6 +122,8 @@ class Fail(Action[FailInput, FailOutput]):
     rehearsal = "Fails just as it would live, so that the rehearsal takes the same way through the playbook."
     Input = FailInput
     Output = FailOutput
+    errors: ClassVar[Mapping[str, str]] = {"failed": "It failed as asked; the message is that of its parameters."}
+    example: ClassVar[Mapping[str, Json]] = {"message": "The first two attempts fail.", "times": 2}
     idempotent = quick = True
 
     async def run(self, inputs: FailInput, context: ActionContext) -> FailOutput:

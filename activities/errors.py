@@ -6,6 +6,8 @@
     ├── ActionError        an answer of the action: it did not work, and here is why
     └── CatalogueError     an action that must not be offered (``activities.catalogue``)
 
+What each shared code means to an operator stands in ``activities.error_advice``.
+
 Codes of the runner: ``invalid_call``, ``invalid_input``, ``unknown_action``, ``unknown_secret``,
 ``secrets_unavailable``, ``timed_out``, ``output_too_large``, ``internal``.
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from http import HTTPStatus
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from activities.action import Action, ActionContext, ActionError, InputModel, OutputModel, Rehearsal
+from activities.error_advice import HTTP_ERRORS
 from activities.web import OWN_HEADERS, Answer, Call, parse_url, send, shown
 from playbooks.actions import Traits
 from playbooks.record import Json
@@ -120,6 +121,18 @@ class HttpRequest(Action[HttpInput, HttpOutput]):
     rehearsal = "GET, HEAD and OPTIONS run for real; of any other method it says what would be sent, and sends nothing."
     Input = HttpInput
     Output = HttpOutput
+    errors: ClassVar[Mapping[str, str]] = {
+        **HTTP_ERRORS,
+        "unexpected_status": "The answer's status is not one of `expect_status`; the message has the beginning of its "
+        "body. 408, 425, 429 and 5xx are worth a retry.",
+    }
+    example: ClassVar[Mapping[str, Json]] = {
+        "method": "POST",
+        "url": "https://inventory.example.com/api/hosts",
+        "headers": {"Authorization": "Bearer {{ secrets.inventory_token }}"},
+        "json": {"name": "{{ asset.name }}", "state": "isolated"},
+        "expect_status": [200, 201],
+    }
 
     @classmethod
     def traits(cls, parameters: Json) -> Traits:

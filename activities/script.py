@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
@@ -90,6 +91,20 @@ class ScriptRun(Action[ScriptInput, ScriptOutput]):
     rehearsal = "Shows the script and its arguments, and runs nothing."
     Input = ScriptInput
     Output = ScriptOutput
+    errors: ClassVar[Mapping[str, str]] = {
+        "unexpected_exit_code": "The script's exit code is not one of `expect_exit_code`; the message has the end of "
+        "what it wrote to standard error.",
+        "output_limit": "The script wrote too much, and was killed: have it write less.",
+        "timed_out": "The script did not end within `timeout_seconds`, and was killed.",
+        "sandbox_missing": "The worker has no bubblewrap or no util-linux: install both there.",
+        "sandbox_failed": "The kernel does not let the worker make a sandbox; the message says what it refused. In a "
+        "container, allow user namespaces.",
+        "interpreter_missing": "The worker has no such interpreter: install it there.",
+    }
+    example: ClassVar[Mapping[str, Json]] = {
+        "script": 'printf \'%s\n\' "$wanted" "$installed" | sort -V | tail -n 1\n',
+        "arguments": {"wanted": "3.0.17", "installed": "{{ asset.attributes.version }}"},
+    }
 
     async def run(self, inputs: ScriptInput, context: ActionContext) -> ScriptOutput:
         """Run it.

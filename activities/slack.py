@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from activities.action import Action, ActionContext, ActionError, InputModel, OutputModel, Rehearsal
+from activities.error_advice import HTTP_ERRORS
 from activities.http_request import retry_after
 from activities.rest import excerpt, host_of
 from activities.tell.delivery import Delivery, deliver, webhook_name
@@ -57,6 +59,16 @@ class SlackMessage(Action[SlackInput, SlackOutput]):
     rehearsal = "Shows the message and sends nothing."
     Input = SlackInput
     Output = SlackOutput
+    errors: ClassVar[Mapping[str, str]] = {
+        **HTTP_ERRORS,
+        "rate_limited": "Slack asks for fewer messages; worth a retry, after the time that it says.",
+        "slack_refused": "Slack does not take the message, and says why in the message: often the webhook was removed.",
+    }
+    example: ClassVar[Mapping[str, Json]] = {
+        "webhook_url": "{{ secrets.slack_webhook_url }}",
+        "channel": "#security",
+        "text": "*{{ asset.name }}* needs somebody.",
+    }
 
     async def run(self, inputs: SlackInput, context: ActionContext) -> SlackOutput:
         """Post it.  Raises ``ActionError``: what the HTTP client raises, ``rate_limited``, ``slack_refused``."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import shlex
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, ClassVar
 
 from pydantic import Field, field_validator, model_validator
 
 from activities.action import Action, ActionContext, ActionError, OutputModel, Rehearsal
+from activities.error_advice import SSH_ERRORS
 from activities.hosts.target import HostInput, effect_on
 from playbooks.actions import Traits
 from playbooks.record import Json
@@ -98,6 +100,19 @@ class SshCommand(Action[CommandInput, CommandOutput]):
     rehearsal = "Shows the command and connects to nothing; one with changes: false runs for real."
     Input = CommandInput
     Output = CommandOutput
+    errors: ClassVar[Mapping[str, str]] = {
+        **SSH_ERRORS,
+        "unexpected_exit_code": "The command's exit code is not one of `expect_exit_code`; the message has the end of "
+        "what it wrote.",
+    }
+    example: ClassVar[Mapping[str, Json]] = {
+        "host": "{{ asset.hostname }}",
+        "username": "ops",
+        "private_key": "{{ secrets.ssh_key }}",
+        "command": 'systemctl is-active "$unit"',
+        "environment": {"unit": "nginx"},
+        "changes": False,
+    }
 
     @classmethod
     def traits(cls, parameters: Json) -> Traits:

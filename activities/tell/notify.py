@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 from activities.action import Action, ActionContext, Rehearsal
+from activities.error_advice import HTTP_ERRORS
 from activities.rest import SERVICE_ERRORS
 from activities.tell.apprise import APPRISE_ERRORS, apprise_scheme, send_by_apprise
 from activities.tell.chat import discord, slack, teams
@@ -44,7 +45,7 @@ class Notify(Action[NotifyInput, NotifyOutput]):
     rehearsal = "Shows the message as the service would get it, and sends nothing."
     Input = NotifyInput
     Output = NotifyOutput
-    errors: ClassVar[Mapping[str, str]] = {**SERVICE_ERRORS, **APPRISE_ERRORS}
+    errors: ClassVar[Mapping[str, str]] = {**HTTP_ERRORS, **SERVICE_ERRORS, **APPRISE_ERRORS}
     example: ClassVar[Mapping[str, Json]] = {
         "service": "slack",
         "url": "{{ secrets.chat_webhook }}",

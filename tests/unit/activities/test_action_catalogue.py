@@ -162,6 +162,18 @@ def test_bad_and_reserved_names_are_refused(name: str) -> None:
         ActionCatalogue([type("Named", (Tidy,), {"name": name})()])
 
 
+def test_a_built_in_action_without_documentation_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A built-in action says what its codes mean and shows a use; a plug-in should, but need not."""
+    monkeypatch.setattr(catalogue_module, "BUILT_IN", (Tidy,))
+    with pytest.raises(CatalogueError, match=r"test\.tidy.*errors"):
+        load_catalogue()
+    monkeypatch.setattr(Tidy, "errors", {"odd": "It was odd."})
+    with pytest.raises(CatalogueError, match=r"test\.tidy.*example"):
+        load_catalogue()
+    monkeypatch.setattr(Tidy, "example", {"a": 1})
+    assert "test.tidy" in load_catalogue()
+
+
 def test_a_plug_in_is_offered(monkeypatch: pytest.MonkeyPatch) -> None:
     """An action of another package stands beside the built-in ones."""
     offer(monkeypatch, tidy=Tidy)

@@ -19,6 +19,7 @@ from activities.execute import ActionRunner
 from activities.stores import Stores
 from engine.artifacts import DatabaseArtifacts
 from engine.client import connect_patiently
+from engine.intel import DatabaseIntel
 from engine.processes import leave
 from engine.records import RecordKeeper
 from engine.secrets import secret_chain
@@ -69,7 +70,11 @@ def build_worker(
     runs it sandboxed keep it deterministic.
     """
     records = RecordKeeper(database)
-    stores = Stores(artifacts=DatabaseArtifacts(database), host_keys=TrustedHostKeys(database))
+    stores = Stores(
+        artifacts=DatabaseArtifacts(database),
+        host_keys=TrustedHostKeys(database),
+        intel=DatabaseIntel(database),
+    )
     actions = ActionRunner(
         load_catalogue(), egress_allow=config.egress_allow, secrets=secret_chain(config, database), stores=stores
     )

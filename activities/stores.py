@@ -5,7 +5,8 @@ Actions import nothing of ``storage/`` (DESIGN.md §1): each store is a protocol
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from activities.artifacts import ArtifactStore
@@ -20,8 +21,90 @@ class HostKeyStore(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Rated:
+    """A rating as the body ``source`` states it; ``primary``: NVD counts it as the first one."""
+
+    version: str
+    vector: str
+    score: float
+    source: str
+    primary: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Exploited:
+    """An entry of CISA's catalogue of known exploited vulnerabilities; dates as YYYY-MM-DD."""
+
+    vendor: str
+    product: str
+    name: str
+    date_added: str
+    due_date: str | None
+    required_action: str
+    ransomware: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """EPSS: the probability of exploitation in the next 30 days, and the share of CVEs that have no higher one."""
+
+    probability: float
+    percentile: float
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A CVE in NVD; times in ms since the epoch; ``ratings`` newest version of CVSS first."""
+
+    description: str
+    status: str
+    published: int | None
+    modified: int
+    ratings: list[Rated]
+    cwes: list[str]
+    references: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the sources say of one CVE; None where one says nothing."""
+
+    exploited: Exploited | None = None
+    predicted: Predicted | None = None
+    described: Described | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SourceState:
+    """What is stored of a source; times in ms since the epoch; ``sample``: only the shipped sample."""
+
+    source: str
+    as_of: int | None
+    synced_at: int
+    entries: int
+    sample: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Intelligence:
+    """The answer of an ``IntelStore``: facts by CVE, without those of which nothing is known, and the sources."""
+
+    facts: dict[str, Facts] = field(default_factory=dict)
+    sources: list[SourceState] = field(default_factory=list)
+
+
+class IntelStore(Protocol):
+    """What is known of vulnerabilities (``stanchion intel sync``)."""
+
+    async def look_up(self, cves: Sequence[str]) -> Intelligence:
+        """What is known of ``cves``, ids in capitals.  Raises ``ActionError`` with code ``store_unavailable``."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class Stores:
     """The stores of this worker; None where it has none, as in a test of one action."""
 
     artifacts: ArtifactStore | None = None
     host_keys: HostKeyStore | None = None
+    intel: IntelStore | None = None

@@ -11,9 +11,10 @@ import os
 import re
 import ssl
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
+from typing import IO
 from urllib.parse import urlencode
 
 import httpcore2
@@ -26,6 +27,9 @@ CONNECT_TIMEOUT = 10.0
 """Seconds that one address has to accept a connection."""
 
 MAX_REDIRECTS = 5
+
+ERROR_BYTES = 256 * 1024
+"""Bytes that are read of the answer that says why a file cannot be had."""
 
 OWN_HEADERS = frozenset({"host", "content-length", "transfer-encoding", "connection", "accept-encoding"})
 """Headers that the client alone writes; a playbook that could would speak to another host than the one checked."""
@@ -79,13 +83,25 @@ async def send(call: Call, policy: EgressPolicy) -> Answer:
     ``tls_failed``, ``connection_lost``, ``too_many_redirects``, ``response_too_large``, ``unsupported_encoding``,
     ``timed_out``.
     """
+    return await _sent(call, policy, partial(_read, max_bytes=call.max_bytes))
+
+
+async def fetch(call: Call, policy: EgressPolicy, file: IO[bytes]) -> Answer:
+    """Send ``call`` and write the body of a success into ``file``, as it comes; that of another answer is read.
+
+    The body is written as it was sent, packed or not, up to ``call.max_bytes``.  Raises ``ActionError`` as ``send``.
+    """
+    return await _sent(call, policy, partial(_keep, file=file, max_bytes=call.max_bytes))
+
+
+async def _sent(call: Call, policy: EgressPolicy, read: Callable[[httpx2.Response], Awaitable[Answer]]) -> Answer:
     url = parse_url(call.url)
     where = f"{call.method} {shown(url)}"
     try:
         async with asyncio.timeout(call.timeout):
             context = await asyncio.to_thread(_tls_context)
             async with httpx2.AsyncClient(transport=GuardedTransport(policy, context), trust_env=False) as client:
-                return await _exchange(client, call, url)
+                return await _exchange(client, call, url, read)
     except TimeoutError:
         raise ActionError("timed_out", f"{where}: no answer within {call.timeout:g} s.") from None
     except httpx2.HTTPError as error:
@@ -173,7 +189,9 @@ class GuardedBackend(httpcore2.AsyncNetworkBackend):
         await asyncio.sleep(seconds)
 
 
-async def _exchange(client: httpx2.AsyncClient, call: Call, url: httpx2.URL) -> Answer:
+async def _exchange(
+    client: httpx2.AsyncClient, call: Call, url: httpx2.URL, read: Callable[[httpx2.Response], Awaitable[Answer]]
+) -> Answer:
     own = {"accept-encoding": "identity", "user-agent": "stanchion"}
     request = client.build_request(
         call.method,
@@ -187,7 +205,7 @@ async def _exchange(client: httpx2.AsyncClient, call: Call, url: httpx2.URL) -> 
         try:
             following = response.next_request if call.follow_redirects else None
             if following is None:
-                return await _read(response, call.max_bytes)
+                return await read(response)
         finally:
             await response.aclose()
         request = _for_other_host(following, request.url, call)
@@ -224,6 +242,19 @@ async def _read(response: httpx2.Response, max_bytes: int) -> Answer:
         charset=response.charset_encoding or "utf-8",
         url=str(response.url),
     )
+
+
+async def _keep(response: httpx2.Response, file: IO[bytes], max_bytes: int) -> Answer:
+    if not response.is_success:
+        return await _read(response, ERROR_BYTES)
+    written = 0
+    async for chunk in response.aiter_raw():
+        written += len(chunk)
+        if written > max_bytes:
+            message = f"The file is larger than {max_bytes} bytes; the rest was not read."
+            raise ActionError("response_too_large", message, retryable=False)
+        file.write(chunk)
+    return Answer(response.status_code, dict(response.headers), b"", "utf-8", str(response.url))
 
 
 class _Decoder:

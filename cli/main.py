@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from cli import artifacts, assets, audit, hooks, hosts, playbooks, runs, secrets, server, tokens
+from cli import artifacts, assets, audit, hooks, hosts, intel, playbooks, runs, secrets, server, tokens
 
 GROUPS = {
     "playbook": playbooks.app,
@@ -22,6 +22,7 @@ GROUPS = {
     "host": hosts.app,
     "secret": secrets.app,
     "audit": audit.app,
+    "intel": intel.app,
 }
 FLAGS = {"help": False, **{name: {"help": False} for name in GROUPS}}
 

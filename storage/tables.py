@@ -9,6 +9,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Float,
     ForeignKey,
     Identity,
     Index,
@@ -282,4 +283,54 @@ secrets = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
     Column("updated_by", Words, nullable=False),
+)
+
+# What is known of vulnerabilities: one table for each source, and one that says what was read when.
+intel_sources = Table(
+    "intel_sources",
+    metadata,
+    Column("source", Words, primary_key=True),
+    Column("origin", JsonText, nullable=False),  # the files or addresses that were read
+    Column("version", Words, nullable=False),
+    Column("as_of", BigInteger),  # the moment of which the source itself speaks
+    Column("synced_at", BigInteger, nullable=False),
+    Column("entries", Integer, nullable=False),
+    Column("sample", Boolean, nullable=False),  # the shipped sample, which the first real sync replaces
+)
+
+intel_kev = Table(
+    "intel_kev",
+    metadata,
+    Column("cve", Words, primary_key=True),
+    Column("vendor", Words, nullable=False),
+    Column("product", Words, nullable=False),
+    Column("name", Words, nullable=False),
+    Column("description", Words, nullable=False),
+    Column("date_added", Words, nullable=False),  # YYYY-MM-DD, as CISA gives them
+    Column("due_date", Words),
+    Column("required_action", Words, nullable=False),
+    Column("ransomware", Boolean, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+intel_epss = Table(
+    "intel_epss",
+    metadata,
+    Column("cve", Words, primary_key=True),
+    Column("probability", Float, nullable=False),
+    Column("percentile", Float, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+intel_nvd = Table(
+    "intel_nvd",
+    metadata,
+    Column("cve", Words, primary_key=True),
+    Column("status", Words, nullable=False),
+    Column("published", BigInteger),
+    Column("modified", BigInteger, nullable=False),
+    Column("description", Words, nullable=False),
+    Column("ratings", JsonText, nullable=False),
+    Column("details", PackedJson, nullable=False),  # weaknesses and references
+    sqlite_with_rowid=False,
 )

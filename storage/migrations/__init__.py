@@ -1,4 +1,4 @@
 """Schema revisions, for Alembic; ``storage.migrate`` runs them."""
 
-HEAD = "0009"
+HEAD = "0010"
 """The revision that this version of the program works with."""

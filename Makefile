@@ -5,7 +5,7 @@ STAMP := .venv/.installed
 DATA ?= data
 PORT ?= 8080
 
-.PHONY: install demo up test check bench lock clean
+.PHONY: install demo up test check bench chaos lock clean
 
 install: $(STAMP)
 
@@ -38,6 +38,12 @@ check: install
 
 bench: install
 	$(BIN)/python -m bench.run
+
+# CHAOS_SEED and CHAOS_EXECUTIONS choose what; the seed is printed.
+CHAOS_EXECUTIONS ?= 500
+CHAOS_SEED ?= $(shell date +%s)
+chaos: install
+	CHAOS_EXECUTIONS=$(CHAOS_EXECUTIONS) CHAOS_SEED=$(CHAOS_SEED) $(BIN)/pytest -q -s tests/failures/test_chaos.py
 
 # --universal: one file for every platform; the file names no index, so it works behind any mirror.
 # The image takes what runs, and builds with what builds, in the very versions that the tests ran with.

@@ -66,8 +66,9 @@ async def start_on_container(starter: Starter, request: ContainerRequest, entry:
         workflow_id=workflow_id(playbook.id, asset_id if request.exclusive else f"{asset_id}:{execution_id}"),
         source=SOURCE,
     )
-    row = await starter.database.write(_insert, new, request, entry, shown)
-    return await starter.begin(playbook, revision, row)
+    async with starter.admission.place():
+        row = await starter.database.write(_insert, new, request, entry, shown)
+        return await starter.begin(playbook, revision, row)
 
 
 def _insert(

@@ -14,6 +14,7 @@ HTTP knows::
     ├── ParametersInvalid        422 validation_error
     ├── IdempotencyMismatch      422 idempotency_mismatch
     └── Unavailable              503 unavailable
+        └── Overloaded           503 unavailable
 """
 
 from __future__ import annotations
@@ -144,6 +145,21 @@ class Unavailable(Refusal):
             [Detail("", f"{dependency}: {reason}")],
             headers={"Retry-After": str(retry_after)},
             extra={"dependency": dependency},
+        )
+
+
+class Overloaded(Unavailable):
+    """More starts at once than this process takes; nothing was done, and a start may be tried again.
+
+    A kind of Unavailable: whoever tries again after 503 does the right thing.
+    """
+
+    def __init__(self, retry_after: int) -> None:
+        Refusal.__init__(
+            self,
+            f"Too many starts are waiting; nothing was changed. Try again in {retry_after} s.",
+            headers={"Retry-After": str(retry_after)},
+            extra={"dependency": "starts"},
         )
 
 

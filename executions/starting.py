@@ -8,13 +8,14 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from sqlalchemy import Connection
 from temporalio.client import Client
 
 from engine.errors import AlreadyRunning, StartRefused, TemporalUnavailable
 from engine.runs import INPUT_LIMIT, Runs, Start
+from executions.admission import Admission
 from executions.errors import (
     Conflict,
     IdempotencyMismatch,
@@ -84,6 +85,7 @@ class Starter:
     revisions: Revisions
     reader: Reader
     pinner: Pinner
+    admission: Admission = field(default_factory=Admission)
 
     @classmethod
     def build(cls, database: Database, temporal: Client, task_queue: str) -> Starter:
@@ -96,7 +98,12 @@ class Starter:
         """Starts a run and returns it, ``pending``; with a known idempotency key, the run that it began.
 
         ``entry`` goes into the audit trail with the row, as requested: what refuses the run is noted after it.
+        Raises Overloaded where too many starts wait already.
         """
+        async with self.admission.place():
+            return await self._start(playbook_id, request, entry)
+
+    async def _start(self, playbook_id: str, request: RunRequest, entry: NewAudit) -> Truth:
         playbook, asset = await self.database.read(_find, playbook_id, request.target_asset_id)
         if playbook is None:
             raise NotFound(f"There is no playbook {playbook_id!r}.")
@@ -125,6 +132,10 @@ class Starter:
 
         Raises Conflict while that run has not closed.
         """
+        async with self.admission.place():
+            return await self._rerun(row, request, entry)
+
+    async def _rerun(self, row: ExecutionRow, request: RerunRequest, entry: NewAudit) -> Truth:
         playbook = await self.database.read(playbooks.get, row.playbook_id)
         if playbook is None:
             raise NotFound("The playbook of this execution was deleted.")

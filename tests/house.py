@@ -83,7 +83,7 @@ class House:
             "temporal": command(EmbeddedOptions(data_dir=self.folder, port=self.temporal_port)),
             "worker": [sys.executable, "-m", "worker"],
             "next-worker": [sys.executable, "-m", "tests.failures.next_worker"],
-            "api": [sys.executable, "-m", "cli.main", "api", "--port", str(self.port)],
+            "api": [sys.executable, "-m", "cli.main", "api"],
         }
         called = name or part
         line = [*self.before.get(called, ()), *lines[part]]
@@ -109,6 +109,10 @@ class House:
             process = self._processes.pop(name)
             process.kill()
             process.wait(10)
+
+    def is_up(self, name: str) -> bool:
+        """Whether the process was started and nobody has ended it."""
+        return name in self._processes
 
     def terminate(self, name: str, timeout: float = 30) -> int:
         """SIGTERM; the exit code."""

@@ -18,9 +18,13 @@ START_SECONDS = 60
 
 
 class PostgresServer:
-    """A Postgres server of its own, as the OS user ``postgres`` when the tests run as root (it refuses root)."""
+    """A Postgres server of its own, as the OS user ``postgres`` when the tests run as root (it refuses root).
 
-    def __init__(self) -> None:
+    One that ``keeps`` has written down what it has committed, so that a kill -9 loses nothing.
+    """
+
+    def __init__(self, *, keeps: bool = False) -> None:
+        self._keeps = keeps
         self._folder = Path(tempfile.mkdtemp(prefix="stanchion-pg-"))
         self._data = self._folder / "data"
         self._numbers = count(1)
@@ -33,7 +37,11 @@ class PostgresServer:
         """Start, and return when it answers.  Raises TimeoutError with the end of its log."""
         # Durability is switched off: nothing here outlives the tests, and the disk would be most of their time.
         settings = {"listen_addresses": "", "unix_socket_directories": str(self._folder), "fsync": "off"}
-        settings |= {"full_page_writes": "off", "synchronous_commit": "off", "max_connections": "200"}
+        settings |= {
+            "full_page_writes": "off",
+            "synchronous_commit": "on" if self._keeps else "off",
+            "max_connections": "200",
+        }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
@@ -50,6 +58,11 @@ class PostgresServer:
         """Process id of the postmaster, which runs."""
         assert self._process is not None
         return self._process.pid
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it was started and nobody has stopped it."""
+        return self._process is not None
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         """Stop: SIGINT ends connections and shuts down in order, SIGQUIT is a crash."""

@@ -135,7 +135,7 @@ async def site(
     port = free_port()
     house = House(data, temporal_port=port, **options)
     own = Settings(data_dir=data, temporal_address=f"127.0.0.1:{port}")
-    built = Site(house, PostgresServer() if on_postgres else None, {}, own, files, network)
+    built = Site(house, PostgresServer(keeps=True) if on_postgres else None, {}, own, files, network)
     try:
         _add_links(built)
         for name, link in built.links.items():

@@ -18,6 +18,7 @@ from activities.scans.importing import ScanImport
 from activities.scans.ports import PortScan
 from activities.script import ScriptRun
 from activities.slack import SlackMessage
+from activities.tell.mail import EmailSend
 from activities.tell.notify import Notify
 from playbooks.actions import Catalogue
 
@@ -35,7 +36,7 @@ BUILT_IN: tuple[type[AnyAction], ...] = (
     *(SshCommand,),
     *(ReportRender,),
     *(PortScan, ScanImport),
-    *(Notify,),
+    *(Notify, EmailSend),
 )
 """The shipped actions, a family a line."""
 

@@ -21,6 +21,10 @@ Of whatever speaks to a service over HTTP (``activities.rest``): ``unauthorized`
 ``rate_limited``, ``service_failed``, ``refused``, ``bad_answer``; of ``notify.send`` by Apprise ``apprise_missing``,
 ``apprise_refused``, ``apprise_failed``.
 
+Of ``email.send``: ``starttls_not_offered``, ``login_not_offered``, ``login_refused``, ``sender_refused``,
+``recipients_refused``, ``address_not_supported``, ``message_too_large``, ``mail_deferred``, ``mail_refused``,
+``outcome_unknown``.
+
 Of whatever works on a host over SSH: ``host_key_unknown``, ``host_key_changed``, ``login_refused``,
 ``no_credentials``, ``invalid_key``, ``ssh_failed``, ``sudo_refused``, ``output_limit``, ``unexpected_exit_code``.
 

@@ -138,7 +138,7 @@ async def _supervise(work: Any, timeout: float | None) -> ActionResult:
         await asyncio.wait({task}, timeout=timeout)
         if not task.done():
             await _stop(task)
-            raise ActionError("timed_out", f"The action did not end within {timeout:g} s.")
+            raise _time_is_over(task, timeout)
     except asyncio.CancelledError:
         # What has finished stays finished; whatever the action makes of a cancel after that is no result.
         if not task.done():
@@ -150,6 +150,14 @@ async def _supervise(work: Any, timeout: float | None) -> ActionResult:
     if task.cancelled():
         raise ActionError("internal", "The action gave up by itself, though nobody cancelled it.")
     return task.result()
+
+
+def _time_is_over(task: asyncio.Task[ActionResult], timeout: float | None) -> ActionError:
+    """An action that says as it is stopped that its outcome is unknown is believed: to repeat it may do it twice."""
+    error = task.exception() if task.done() and not task.cancelled() else None
+    if isinstance(error, ActionError) and error.code == "outcome_unknown":
+        return error
+    return ActionError("timed_out", f"The action did not end within {timeout:g} s.")
 
 
 async def _stop(task: asyncio.Task[ActionResult]) -> None:

@@ -20,6 +20,7 @@ EXPECTED = {
     "core.fail": Traits(idempotent=True, quick=True),
     "core.set": Traits(safe=True, idempotent=True, quick=True),
     "core.sleep": Traits(idempotent=True),
+    "email.send": Traits(),
     "http.request": Traits(),
     "notify.send": Traits(),
     "notify.slack": Traits(),

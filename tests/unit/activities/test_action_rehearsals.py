@@ -20,6 +20,14 @@ EXAMPLES: dict[str, dict[str, object]] = {
     "core.set": {"a": 1},
     "core.sleep": {"seconds": 3600},
     "core.fail": {"times": 0},
+    "email.send": {
+        "host": "mail.example.com",
+        "from": "stanchion@example.com",
+        "to": "security@example.com",
+        "subject": "hello",
+        "text": "hello",
+        "attachments": [{"artifact": "incident.html"}, {"name": "a.json", "content": {"a": 1}}],
+    },
     "http.request": {"method": "POST", "url": "https://example.com/x", "json": {"a": 1}},
     "notify.send": {
         "service": "pagerduty",

@@ -127,6 +127,20 @@ async def test_the_steps_timeout_is_enforced() -> None:
     assert stopped.is_set()
 
 
+async def test_an_outcome_that_nobody_knows_is_not_repeated() -> None:
+    """An action that is stopped by its timeout in the moment when it may have happened already says so."""
+
+    async def doubtful(inputs: AnyObject, context: ActionContext) -> AnyObject:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            raise ActionError("outcome_unknown", "It may have happened.", retryable=False) from None
+        return inputs
+
+    error = await failure_of(stage_of(doubtful), timeout=0.05)
+    assert (error.type, error.details[0]["retryable"]) == ("outcome_unknown", False)
+
+
 async def test_an_action_that_ignores_its_end_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     """After the grace the step ends as timed out, whatever the action still does."""
     monkeypatch.setattr(execute, "CANCEL_GRACE", 0.05)

@@ -1,4 +1,4 @@
-"""Who asks, and may they: the first checks of every ``/api`` route, in the order 401, 429, 403, 400.
+"""Who asks, and may they: the first checks of every ``/api`` route, in the order 401, 429, 403, 400, and 404 by labels.
 
 They run as a dependency, before any body is read, so that a stranger learns nothing and costs nothing.
 """
@@ -13,6 +13,7 @@ from fastapi import Depends
 from starlette.requests import Request
 
 from api.errors import Forbidden, Unauthorized
+from api.labels import refuse_unseen
 from api.query import refuse_unknown_query
 from api.services import Services, services_of
 from api.tokens import Principal
@@ -29,6 +30,7 @@ def require(*permissions: str) -> Check:
         RateLimited: too many requests with this token, or from this address without one.
         Forbidden: the token lacks the permission.
         BadRequest: a query parameter that the route does not know.
+        NotFound: the path names what the limits of the token leave out.
     """
 
     async def check(request: Request) -> Principal:
@@ -41,6 +43,8 @@ def require(*permissions: str) -> Check:
             services.journal.denied(request, principal, "forbidden")
             raise Forbidden(" or ".join(permissions))
         refuse_unknown_query(request)
+        if principal.limits is not None:
+            await refuse_unseen(request, services, principal.limits)
         return principal
 
     return check

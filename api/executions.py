@@ -24,6 +24,7 @@ from settings import Settings
 from storage import executions
 from storage.database import Database
 from storage.executions import ExecutionRow, ExecutionSummary
+from storage.limits import Limits, seen_executions
 
 DESCRIBES_AT_ONCE = 20
 """Open runs that one request asks Temporal for at the same time."""
@@ -50,6 +51,7 @@ class Filter:
     asset_id: str | None = None
     state: State | None = None
     dry_run: bool | None = None
+    limits: Limits | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +146,7 @@ class Executions:
             dry_run=wanted.dry_run,
             page=page,
             per_page=per_page,
+            seen=None if wanted.limits is None else seen_executions(wanted.limits),
         )
 
     async def _listed(self, rows: Sequence[ExecutionSummary]) -> list[Listed]:

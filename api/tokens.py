@@ -18,6 +18,7 @@ from settings import Settings
 from storage import tokens
 from storage.clock import now_ms
 from storage.database import Database
+from storage.limits import Limits
 
 PERMISSIONS: Final = (
     "playbook:read",
@@ -39,11 +40,12 @@ _FORM = re.compile(r"stn_[A-Za-z0-9_-]{43}")
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who makes a request: a token, by its id and name, with what it may do."""
+    """Who makes a request: a token, by its id and name, with what it may do, and on what."""
 
     id: str
     name: str
     permissions: frozenset[str]
+    limits: Limits | None = None
 
 
 ADMIN: Final = Principal("admin", "admin", frozenset(PERMISSIONS))
@@ -104,7 +106,7 @@ class TokenCache:
         row = await self.database.read(tokens.get_by_hash, digest)
         if row is None or row.revoked_at is not None:
             return None
-        principal = Principal(row.id, row.name, frozenset(row.permissions))
+        principal = Principal(row.id, row.name, frozenset(row.permissions), Limits.of_json(row.limits))
         known = _Known(principal, row.expires_at, time.monotonic() + CACHE_SECONDS)
         if len(self._known) >= CACHE_SIZE:
             self._known.clear()

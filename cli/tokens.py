@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import quote
 
 import typer
@@ -20,12 +20,27 @@ def create(
         list[str], typer.Option("--permission", help="playbook:read, playbook:execute … (repeat it).")
     ],
     expires_at: Annotated[str | None, typer.Option(help="RFC 3339, such as 2027-01-01T00:00:00Z.")] = None,
+    playbook: Annotated[
+        list[str] | None, typer.Option("--playbook", help="Slug of a playbook that it is limited to (repeat it).")
+    ] = None,
+    playbook_tag: Annotated[
+        list[str] | None, typer.Option("--playbook-tag", help="Tag of playbooks that it is limited to (repeat it).")
+    ] = None,
+    asset_tag: Annotated[
+        list[str] | None,
+        typer.Option("--asset-tag", help="Tag of assets that it is limited to: key, or key=value (repeat it)."),
+    ] = None,
     url: Url = DEFAULT_URL,
     token: Token = None,
     as_json: AsJson = False,
 ) -> None:
     """Create a token; it is shown this once."""
-    body = {"name": name, "permissions": permission} | ({"expires_at": expires_at} if expires_at else {})
+    body: dict[str, Any] = {"name": name, "permissions": permission}
+    if expires_at:
+        body["expires_at"] = expires_at
+    limits = {"playbooks": playbook, "playbook_tags": playbook_tag, "asset_tags": asset_tag}
+    if any(limits.values()):
+        body["limits"] = {name: labels for name, labels in limits.items() if labels}
     with using_api(url, token, as_json) as api:
         made = api.post("/api/tokens", body)
     if as_json:

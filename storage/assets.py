@@ -113,12 +113,14 @@ def list_assets(
     tag: str | None = None,
     page: int = 1,
     per_page: int = 20,
+    seen: ColumnElement[bool] | None = None,
 ) -> tuple[list[AssetRow], int]:
     """One page of assets by name, and how many match.
 
-    ``search`` is looked for in name, hostname, ip and url, whatever its case; ``tag`` is ``key``, or ``key=value``.
+    ``search`` is looked for in name, hostname, ip and url, whatever its case; ``tag`` is ``key``, or ``key=value``;
+    ``seen`` is a condition of ``storage.limits``.
     """
-    wanted: list[ColumnElement[bool]] = [_kept]
+    wanted: list[ColumnElement[bool]] = [_kept] if seen is None else [_kept, seen]
     if search:
         wanted.append(_a.search_text.contains(fold(search), autoescape=True))
     if type is not None:

@@ -272,13 +272,17 @@ def list_executions(
     dry_run: bool | None = None,
     page: int = 1,
     per_page: int = 20,
+    seen: ColumnElement[bool] | None = None,
 ) -> tuple[list[ExecutionSummary], int]:
     """One page of executions, newest first, and how many there are on all pages.
 
     In ``states``, ``pending`` and ``running`` both stand for every run that is not final yet: which of the two, only
-    Temporal knows.  ``open_only`` True keeps those that are not final, False those that are.
+    Temporal knows.  ``open_only`` True keeps those that are not final, False those that are.  ``seen`` is a
+    condition of ``storage.limits``.
     """
     wanted = _filters(playbook_id, asset_id, states, open_only, dry_run)
+    if seen is not None:
+        wanted.append(seen)
     total = connection.execute(select(func.count()).select_from(executions).where(*wanted)).scalar_one()
     # The page is found in an index alone; only its own rows are then read.
     numbers = select(_c.number).where(*wanted).order_by(_c.number.desc()).limit(per_page).offset((page - 1) * per_page)

@@ -189,13 +189,20 @@ def list_revisions(
 
 
 def list_playbooks(
-    connection: Connection, *, search: str | None = None, tag: str | None = None, page: int = 1, per_page: int = 20
+    connection: Connection,
+    *,
+    search: str | None = None,
+    tag: str | None = None,
+    page: int = 1,
+    per_page: int = 20,
+    seen: ColumnElement[bool] | None = None,
 ) -> tuple[list[PlaybookRow], int]:
     """One page of playbooks by name, and how many match.
 
-    ``search`` is looked for in name, slug and description, whatever its case; ``tag`` must be one of the tags.
+    ``search`` is looked for in name, slug and description, whatever its case; ``tag`` must be one of the tags; ``seen``
+    is a condition of ``storage.limits``.
     """
-    wanted: list[ColumnElement[bool]] = [_kept]
+    wanted: list[ColumnElement[bool]] = [_kept] if seen is None else [_kept, seen]
     if search:
         wanted.append(_p.search_text.contains(fold(search), autoescape=True))
     if tag is not None:

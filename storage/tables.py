@@ -190,6 +190,7 @@ tokens = Table(
     Column("created_by", Words, nullable=False),
     Column("expires_at", BigInteger),
     Column("revoked_at", BigInteger),
+    Column("limits", JsonText),  # see storage.limits
 )
 
 hooks = Table(

@@ -8,13 +8,14 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
 
+from playbooks.record import Json
 from storage.errors import NotFound
 from storage.tables import tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewToken:
-    """A token that is to be stored; times in ms since the epoch."""
+    """A token that is to be stored; times in ms since the epoch; ``limits`` as ``storage.limits`` gives them."""
 
     id: str
     name: str
@@ -23,6 +24,7 @@ class NewToken:
     created_at: int
     created_by: str
     expires_at: int | None = None
+    limits: dict[str, Json] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -48,6 +48,16 @@ class TokenMayNotDelete(Refusal):
         super().__init__("DELETE needs a user and a password; a token may not delete.")
 
 
+class LimitedToken(Refusal):
+    """The labels of the native interface say nothing of containers."""
+
+    status = 403
+    code = "forbidden"
+
+    def __init__(self) -> None:
+        super().__init__("A token that is limited to playbooks or assets cannot be used here.")
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
     """Who asks, and the number that the interface knows them by."""
@@ -84,6 +94,9 @@ class Gate:
         if not principal.permissions.intersection(permissions):
             services.journal.denied(request, principal, "forbidden")
             raise Forbidden(" or ".join(permissions))
+        if principal.limits is not None:
+            services.journal.denied(request, principal, "limited")
+            raise LimitedToken
         if request.method == "DELETE" and not principal.id.startswith(USER_ID):
             services.journal.denied(request, principal, "forbidden")
             raise TokenMayNotDelete

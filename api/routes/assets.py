@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, WithJsonSchema
 from sqlalchemy import Connection
 from starlette.responses import Response
 
-from api.auth import guard
+from api.auth import CurrentPrincipal, guard
 from api.body import Body, read_json
 from api.models import Answer, JsonObject, Listing, Meta, Timestamp
 from api.openapi import BODY_ERRORS, answers, request_body
@@ -26,6 +26,7 @@ from storage.audit import NewAudit
 from storage.clock import now_ms
 from storage.errors import NotFound as NoSuchRow
 from storage.errors import Taken
+from storage.limits import seen_assets
 
 router = APIRouter(prefix="/api/assets", tags=["assets"])
 
@@ -133,6 +134,7 @@ async def create_asset(request: Request, response: Response, services: ServicesD
 @router.get("", name="asset.list", responses=answers(), dependencies=[guard("asset:read")])
 async def list_assets(
     services: ServicesDep,
+    principal: CurrentPrincipal,
     search: Annotated[str | None, Query(max_length=200, description="Part of name, hostname, ip or url.")] = None,
     kind: Annotated[str | None, Query(alias="type", max_length=64, description="Exactly this type.")] = None,
     tag: Annotated[
@@ -149,6 +151,7 @@ async def list_assets(
         tag=tag,
         page=page,
         per_page=per_page,
+        seen=None if principal.limits is None else seen_assets(principal.limits),
     )
     return Listing(data=[_answer(row) for row in rows], meta=Meta(total=total, page=page, per_page=per_page))
 

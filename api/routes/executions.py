@@ -26,6 +26,7 @@ from api.execution_models import (
     RunBody,
 )
 from api.executions import Executions, Filter, Listed
+from api.labels import refuse_unseen_asset
 from api.models import Listing
 from api.openapi import BODY_ERRORS, answers, request_body
 from api.query import Page, PerPage
@@ -90,6 +91,7 @@ async def run_playbook(
     best repeated within the hour: it then finds the run that Temporal took, or starts it, and it is one run either way.
     """
     body = await read_json(request, RunBody)
+    await refuse_unseen_asset(services, principal, body.target_asset_id)
     asked = RunRequest(
         target_asset_id=body.target_asset_id,
         parameters=body.parameters,
@@ -114,6 +116,7 @@ async def run_playbook(
 )
 async def list_executions(
     services: ServicesDep,
+    principal: CurrentPrincipal,
     playbook_id: Annotated[str | None, Query(max_length=80, description="Id or slug of the playbook.")] = None,
     target_asset_id: Annotated[str | None, Query(max_length=80)] = None,
     status: Annotated[State | None, Query()] = None,
@@ -125,7 +128,9 @@ async def list_executions(
     if playbook_id is not None:
         playbook = await services.database.read(playbooks.get, playbook_id)
         playbook_id = playbook.id if playbook else playbook_id
-    wanted = Filter(playbook_id=playbook_id, asset_id=target_asset_id, state=status, dry_run=dry_run)
+    wanted = Filter(
+        playbook_id=playbook_id, asset_id=target_asset_id, state=status, dry_run=dry_run, limits=principal.limits
+    )
     return await _page(services.executions, wanted, page, per_page)
 
 
@@ -138,6 +143,7 @@ async def list_executions(
 )
 async def list_playbook_executions(
     services: ServicesDep,
+    principal: CurrentPrincipal,
     playbook_id: PlaybookId,
     target_asset_id: Annotated[str | None, Query(max_length=80)] = None,
     status: Annotated[State | None, Query()] = None,
@@ -149,7 +155,9 @@ async def list_playbook_executions(
     playbook = await services.database.read(playbooks.get, playbook_id, include_deleted=True)
     if playbook is None:
         raise NotFound(f"There is no playbook {playbook_id!r}.")
-    wanted = Filter(playbook_id=playbook.id, asset_id=target_asset_id, state=status, dry_run=dry_run)
+    wanted = Filter(
+        playbook_id=playbook.id, asset_id=target_asset_id, state=status, dry_run=dry_run, limits=principal.limits
+    )
     return await _page(services.executions, wanted, page, per_page)
 
 

@@ -225,8 +225,9 @@ async def _playbook(services: Services, playbook_id: str) -> PlaybookRow:
 
 
 def _create(connection: Connection, new: NewHook, entry: NewAudit) -> HookRow:
-    audit.append(connection, entry)
-    return hooks.create(connection, new)
+    row = hooks.create(connection, new)
+    audit.append(connection, entry)  # last: it holds the head of the trail until the commit
+    return row
 
 
 def _remove(connection: Connection, playbook_id: str, hook_id: str, entry: NewAudit) -> None:

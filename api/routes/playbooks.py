@@ -29,6 +29,7 @@ from storage.audit import NewAudit
 from storage.clock import now_ms
 from storage.errors import NotFound as NoSuchRow
 from storage.errors import Taken
+from storage.limits import seen_playbooks
 from storage.playbooks import NewPlaybook, PlaybookRow, RevisionRow
 
 router = APIRouter(prefix="/api/playbooks", tags=["playbooks"])
@@ -124,14 +125,16 @@ async def validate_playbook(request: Request) -> Valid:
 @router.get("", name="playbook.list", responses=answers(), dependencies=[guard("playbook:read")])
 async def list_playbooks(
     services: ServicesDep,
+    principal: CurrentPrincipal,
     search: Annotated[str | None, Query(max_length=200, description="Part of name, slug or description.")] = None,
     tag: Annotated[str | None, Query(max_length=200, description="Exactly this tag.")] = None,
     page: Page = 1,
     per_page: PerPage = 20,
 ) -> Listing[PlaybookSummary]:
     """List the playbooks, by name."""
+    seen = None if principal.limits is None else seen_playbooks(principal.limits)
     rows, total = await services.database.read(
-        playbooks.list_playbooks, search=search, tag=tag, page=page, per_page=per_page
+        playbooks.list_playbooks, search=search, tag=tag, page=page, per_page=per_page, seen=seen
     )
     return Listing(data=[_summary(row) for row in rows], meta=Meta(total=total, page=page, per_page=per_page))
 

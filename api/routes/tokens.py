@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from api.auth import CurrentPrincipal, guard
 from api.body import Body, read_json
+from api.labels import LIMITABLE
 from api.models import Answer, Listing, Meta, Timestamp
 from api.openapi import BODY_ERRORS, answers, request_body
 from api.query import Page, PerPage
@@ -19,10 +20,12 @@ from api.services import ServicesDep
 from api.times import iso, parse_iso
 from api.tokens import new_token, token_hash
 from executions.errors import BadRequest, Detail, NotFound
+from playbooks.record import Json
 from storage import audit, tokens
 from storage.audit import NewAudit
 from storage.clock import now_ms
 from storage.errors import NotFound as NoSuchRow
+from storage.limits import Limits
 from storage.tokens import NewToken, TokenRow
 
 router = APIRouter(prefix="/api/tokens", tags=["tokens"], dependencies=[guard("token:admin")])
@@ -42,6 +45,34 @@ Permission = Literal[
 TokenId = Annotated[str, Path(pattern=r"^[A-Za-z0-9-]{1,64}$", description="Id of the token, not the token itself.")]
 
 
+Labels = Annotated[list[Annotated[str, Field(min_length=1, max_length=700)]], Field(max_length=100)]
+
+
+class TokenLimits(Body):
+    """What a token is limited to.  What it does not name is answered with 404, as if it did not exist.
+
+    Labels are looked at as they are at the time of a request. A run of a playbook that is seen may start sub-playbooks
+    that are not. The Phantom interface refuses a limited token.
+    """
+
+    playbooks: Labels = Field(default_factory=list, description="Slugs or ids of playbooks.")
+    playbook_tags: Labels = Field(
+        default_factory=list,
+        description="Tags; a playbook that has one of them is seen, beside those of `playbooks`. With neither, all.",
+    )
+    asset_tags: Labels = Field(
+        default_factory=list, description="`key` or `key=value`; an asset that has one of them is seen. With none, all."
+    )
+
+
+class TokenLimitsAnswer(Answer):
+    """What a token is limited to."""
+
+    playbooks: list[str]
+    playbook_tags: list[str]
+    asset_tags: list[str]
+
+
 class TokenCreate(Body):
     """A new token.  Who may make tokens may give any permission."""
 
@@ -50,10 +81,17 @@ class TokenCreate(Body):
     expires_at: Annotated[str, Field(json_schema_extra={"format": "date-time"})] | None = Field(
         None, description="RFC 3339, in the future; absent or null: the token does not expire."
     )
+    limits: TokenLimits | None = Field(
+        None,
+        description="Limits the token to playbooks and assets by their labels. Such a token may only have "
+        "`playbook:read`, `playbook:execute` and `asset:read`: who can write could widen the limits.",
+    )
 
 
 class TokenAnswer(Answer):
     """A token, without its secret."""
+
+    limits: TokenLimitsAnswer | None
 
     id: str
     name: str
@@ -91,8 +129,9 @@ async def create_token(request: Request, services: ServicesDep, principal: Curre
         created_at=created_at,
         created_by=principal.id,
         expires_at=expires_at,
+        limits=_limits(body),
     )
-    details = {"name": body.name, "permissions": list(new.permissions)}
+    details: dict[str, Json] = {"name": body.name, "permissions": list(new.permissions), "limits": new.limits}
     entry = services.journal.entry(request, "token.create", "token", new.id, details)
     row = await services.database.write(_create, new, entry)
     return TokenCreated(**_fields(row), token=token)
@@ -117,6 +156,22 @@ async def revoke_token(request: Request, services: ServicesDep, token_id: TokenI
         raise NotFound(f"There is no token {token_id}, or it is revoked already.") from error
     services.tokens.forget(token_id)
     return Response(status_code=204)
+
+
+def _limits(body: TokenCreate) -> dict[str, Json] | None:
+    if body.limits is None:
+        return None
+    limits = Limits(**{name: tuple(dict.fromkeys(labels)) for name, labels in body.limits.model_dump().items()})
+    if limits == Limits():
+        raise BadRequest("The limits limit nothing.", [Detail("/limits", "name playbooks, tags, or leave it out")])
+    too_much = sorted(set(body.permissions) - LIMITABLE)
+    if too_much:
+        may = ", ".join(sorted(LIMITABLE))
+        raise BadRequest(
+            f"A limited token cannot have the permission {' or '.join(too_much)}.",
+            [Detail("/permissions", f"with limits: {may}")],
+        )
+    return limits.as_json()
 
 
 def _expiry(text: str | None, now: int) -> int | None:
@@ -151,4 +206,5 @@ def _fields(row: TokenRow) -> dict[str, Any]:
         "created_by": row.created_by,
         "expires_at": iso(row.expires_at),
         "revoked_at": iso(row.revoked_at),
+        "limits": row.limits,
     }

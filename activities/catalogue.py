@@ -12,6 +12,7 @@ from activities.action import Action, AnyAction
 from activities.core import Echo, Fail, SetVariables, Sleep
 from activities.errors import CatalogueError
 from activities.hosts.command import SshCommand
+from activities.hosts.upload import SshUpload
 from activities.http_request import HttpRequest
 from activities.reports.action import ReportRender
 from activities.scans.importing import ScanImport
@@ -33,7 +34,7 @@ log = logging.getLogger(__name__)
 BUILT_IN: tuple[type[AnyAction], ...] = (
     *(Echo, Fail, SetVariables, Sleep),
     *(HttpRequest, ScriptRun, SlackMessage),
-    *(SshCommand,),
+    *(SshCommand, SshUpload),
     *(ReportRender,),
     *(PortScan, ScanImport),
     *(Notify, EmailSend),

@@ -15,14 +15,18 @@ from storage.migrate import migrate
 from tests.hosts import Machine, running_machine
 from tests.unit.activities.action_support import make_context
 
-PLAIN = "useradd --create-home --password '*' plain"
-"""A user without sudo."""
+USERS = """
+useradd --create-home --password '*' plain
+useradd --create-home --password '*' shut
+printf 'Match User shut\\n  ForceCommand /bin/false\\n' >> /host/sshd_config
+"""
+"""A user without sudo, and one without SFTP."""
 
 
 @pytest.fixture(scope="session")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     """A host that tests share: none of them leaves anything changed on it that another one looks at."""
-    with running_machine(tmp_path_factory.mktemp("machine") / "host", PLAIN) as running:
+    with running_machine(tmp_path_factory.mktemp("machine") / "host", USERS) as running:
         yield running
 
 

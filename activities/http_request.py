@@ -11,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 
 from activities.action import Action, ActionContext, ActionError, InputModel, OutputModel, Rehearsal
 from activities.error_advice import HTTP_ERRORS
+from activities.scrub import scrubbed
 from activities.web import OWN_HEADERS, Answer, Call, parse_url, send, shown
 from playbooks.actions import Traits
 from playbooks.record import Json
@@ -196,7 +197,7 @@ def _unexpected(inputs: HttpInput, answer: Answer) -> ActionError:
     phrase = PHRASES.get(answer.status, "")
     expected = inputs.expect_status if inputs.expect_status is not None else "2xx or 3xx"
     where = shown(parse_url(inputs.url))
-    excerpt = " ".join(answer.text[:SHOWN_OF_BODY].split())
+    excerpt = " ".join(scrubbed(answer.text)[:SHOWN_OF_BODY].split())
     said = f": {excerpt}" if excerpt else ""
     return ActionError(
         "unexpected_status",

@@ -14,6 +14,7 @@ from typing import Any
 from activities.egress import EgressPolicy
 from activities.errors import ActionError
 from activities.http_request import retry_after
+from activities.scrub import scrubbed
 from activities.web import Answer, Call, parse_url, send, shown
 from playbooks.record import Json
 
@@ -99,7 +100,7 @@ def check(answer: Answer, who: str) -> None:
 
 def excerpt(answer: Answer) -> str:
     """The beginning of the answer's text after a colon, or nothing."""
-    text = " ".join(answer.text[:SHOWN_OF_ANSWER].split())
+    text = " ".join(scrubbed(answer.text)[:SHOWN_OF_ANSWER].split())
     return f": {text}" if text else ""
 
 

@@ -21,6 +21,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from activities.errors import ActionError
+from activities.pipes import feed
+from activities.scrub import excerpt_of
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 SCRIPT = "/script"
@@ -77,7 +79,7 @@ async def run_sandboxed(job: Job) -> Outcome:
         exit_code = _exit_code(status)
     cut = len(stdout) > job.output_bytes or len(stderr) > job.output_bytes
     if exit_code is None and not cut:
-        reason = stderr.decode("utf-8", "replace").strip()[:500] or f"bwrap ended with {process.returncode}"
+        reason = excerpt_of(stderr.decode("utf-8", "replace").strip(), 500) or f"bwrap ended with {process.returncode}"
         raise ActionError("sandbox_failed", f"The sandbox could not be made: {reason}", retryable=False)
     return Outcome(137 if exit_code is None else exit_code, _text(stdout, job), _text(stderr, job), cut)
 
@@ -197,18 +199,10 @@ async def _communicate(process: asyncio.subprocess.Process, job: Job) -> tuple[b
     assert process.stdout is not None
     assert process.stderr is not None
     async with asyncio.TaskGroup() as group:
-        group.create_task(_feed(process.stdin, job.stdin.encode("utf-8", "replace")))
+        group.create_task(feed(process.stdin, job.stdin.encode("utf-8", "replace")))
         stdout = group.create_task(_collect(process, process.stdout, job.output_bytes))
         stderr = group.create_task(_collect(process, process.stderr, job.output_bytes))
     return stdout.result(), stderr.result()
-
-
-async def _feed(pipe: asyncio.StreamWriter, content: bytes) -> None:
-    # A script need not read what it is given.
-    with suppress(BrokenPipeError, ConnectionResetError):
-        pipe.write(content)
-        await pipe.drain()
-        pipe.close()
 
 
 async def _collect(process: asyncio.subprocess.Process, pipe: asyncio.StreamReader, limit: int) -> bytes:

@@ -11,6 +11,7 @@ from pydantic import Field, field_validator
 
 from activities.action import Action, ActionContext, ActionError, InputModel, OutputModel, Rehearsal
 from activities.sandbox import Job, Outcome, run_sandboxed
+from activities.scrub import end_of
 from playbooks.record import Json
 
 Argument = str | int | float | bool | list[Json] | dict[str, Json] | None
@@ -141,7 +142,7 @@ def as_text(value: Argument) -> str:
 def _refused(inputs: ScriptInput, outcome: Outcome) -> ActionError:
     if outcome.cut:
         return ActionError("output_limit", "The script wrote too much and was killed.", retryable=False)
-    said = outcome.stderr.strip()[-SHOWN_OF_STDERR:]
+    said = end_of(outcome.stderr.strip(), SHOWN_OF_STDERR)
     return ActionError(
         "unexpected_exit_code",
         f"The script ended with exit code {outcome.exit_code}, not {inputs.expect_exit_code}"

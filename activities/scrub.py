@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-import html
+import html.entities
 import logging
 import re
 import string
@@ -19,10 +19,26 @@ from playbooks.record import Json
 MASK = "***"
 SHORTEST_FORM = 4
 SHORTEST_LINE = 8
+SHORTEST_REST = 8
+"""Characters of a secret that are masked where a text begins or ends in the middle of it; of fewer little is learnt."""
+
+CUT = re.compile(r"(?:\s*(?:…|\.\.\.|\[cut [^\]\n]*\])|[\s.'\"])*$")
+"""What stands behind a text that was cut."""
+
 UNRESERVED = frozenset(string.ascii_letters + string.digits + "-._~")
 """Characters that nothing escapes (RFC 3986, section 2.3)."""
 
-JSON_ESCAPES = {'"': r"\"", "\\": r"\\", "/": r"\/", "\b": r"\b", "\f": r"\f", "\n": r"\n", "\r": r"\r", "\t": r"\t"}
+JSON_ESCAPES = {"\b": "b", "\f": "f", "\n": "n", "\r": "r", "\t": "t"}
+"""Letters that stand behind a backslash for characters that cannot be written."""
+
+QUOTED = frozenset(string.punctuation + " ") - UNRESERVED
+"""Characters before which a backslash may stand."""
+
+HTML_NAMES: dict[str, list[str]] = {}
+"""The names of a character in HTML, without & and semicolon."""
+for _name, _value in html.entities.html5.items():
+    if len(_value) == 1 and _name.endswith(";"):
+        HTML_NAMES.setdefault(_value, []).append(_name[:-1])
 
 
 class Scrubber:
@@ -35,6 +51,7 @@ class Scrubber:
         self._written = re.compile("|".join(_written(part) for part in parts))
         encoded = {form for part in parts for form in _encodings(part) if len(form) >= SHORTEST_FORM}
         self._encoded = sorted(encoded, key=lambda form: (-len(form), form))
+        self._cuttable = [form for form in (*parts, *self._encoded) if len(form) > SHORTEST_REST]
 
     def __bool__(self) -> bool:
         return bool(self._values)
@@ -45,7 +62,20 @@ class Scrubber:
             return text
         for form in self._encoded:
             text = text.replace(form, MASK)
-        return self._written.sub(MASK, text)
+        return self._without_rests(self._written.sub(MASK, text))
+
+    def _without_rests(self, text: str) -> str:
+        """``text`` without the beginning of a secret at its end, or the end of one at its beginning."""
+        end = CUT.search(text)
+        body, tail = (text[: end.start()], text[end.start() :]) if end else (text, "")
+        for form in self._cuttable:
+            start = body.rfind(form[:SHORTEST_REST])
+            if start >= 0 and form.startswith(body[start:]):
+                body = body[:start] + MASK
+            stop = body.find(form[-SHORTEST_REST:]) + SHORTEST_REST
+            if stop >= SHORTEST_REST and form.endswith(body[:stop]):
+                body = MASK + body[stop:]
+        return body + tail
 
     def value(self, value: Json) -> Json:
         """A JSON value without secret values, in keys and numbers too."""
@@ -85,14 +115,31 @@ def _written(part: str) -> str:
 
 
 def _ways(character: str) -> Iterator[str]:
-    yield re.escape(character)
-    yield "(?i:" + "".join(f"%{byte:02x}" for byte in character.encode("utf-8", "surrogatepass")) + ")"
+    """The patterns of one character: as it is, and as URLs, JSON, JavaScript, C, Python, shells and HTML escape it.
+
+    One notation may stand inside of another, such as JSON in a text of JSON: backslashes then come in rows, and ``%``
+    becomes ``%25``.
+    """
+    number, raw = ord(character), character.encode("utf-8", "surrogatepass")
     units = character.encode("utf-16-be", "surrogatepass")
-    yield "(?i:" + "".join(rf"\\u{units[i]:02x}{units[i + 1]:02x}" for i in range(0, len(units), 2)) + ")"
+    if character != "\\":
+        yield rf"\\*{re.escape(character)}" if character in QUOTED else re.escape(character)
+    yield "(?i:" + "".join(f"%(?:25)*{byte:02x}" for byte in raw) + ")"
+    yield "(?i:" + "".join(rf"\\+u{units[i]:02x}{units[i + 1]:02x}" for i in range(0, len(units), 2)) + ")"
+    yield "(?i:" + "".join(rf"\\+x{byte:02x}" for byte in raw) + ")"
+    yield "".join(rf"\\+{byte:03o}" for byte in raw)
+    if 127 < number < 256:
+        yield rf"(?i:\\+x{number:02x})"
     if character in JSON_ESCAPES:
-        yield re.escape(JSON_ESCAPES[character])
-    if (escaped := html.escape(character)) != character:
-        yield re.escape(escaped)
+        yield r"\\+" + JSON_ESCAPES[character]
+    if character == "\\":
+        yield r"\\+"
+    if character == "'":  # a shell leaves the quotes for it
+        yield r"'\\''"
+        yield "'\"'\"'"
+    yield f"(?i:&(?:amp;)*#(?:0*{number}|x0*{number:x});)"
+    for name in HTML_NAMES.get(character, ()):
+        yield f"&(?:amp;)*{name};"
     if character == " ":
         yield r"\+"
 
@@ -131,6 +178,23 @@ def scrubbing(scrubber: Scrubber) -> Iterator[None]:
         _current.reset(token)
 
 
+def scrubbed(text: str) -> str:
+    """``text`` without the secrets of the call under way: for whatever is cut, since half a secret is not found."""
+    scrubber = _current.get()
+    return scrubber.text(text) if scrubber else text
+
+
+def excerpt_of(text: str, length: int) -> str:
+    """The first ``length`` characters of ``text``, without the secrets of the call under way."""
+    text = scrubbed(text)
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def end_of(text: str, length: int) -> str:
+    """The last ``length`` characters of ``text``, without the secrets of the call under way."""
+    return scrubbed(text)[-length:]
+
+
 def scrub_logs() -> None:
     """Scrub log records as they are made; may be called more than once.
 
@@ -140,15 +204,15 @@ def scrub_logs() -> None:
     if getattr(make, "scrubs", False):
         return
 
-    def scrubbed(*args: Any, **kwargs: Any) -> logging.LogRecord:
+    def scrubbing_factory(*args: Any, **kwargs: Any) -> logging.LogRecord:
         record = make(*args, **kwargs)
         scrubber = _current.get()
         if scrubber:
             _scrub_record(record, scrubber)
         return record
 
-    scrubbed.scrubs = True  # type: ignore[attr-defined]
-    logging.setLogRecordFactory(scrubbed)
+    scrubbing_factory.scrubs = True  # type: ignore[attr-defined]
+    logging.setLogRecordFactory(scrubbing_factory)
 
 
 def _scrub_record(record: logging.LogRecord, scrubber: Scrubber) -> None:

@@ -11,8 +11,8 @@ from activities.action import Action, ActionContext, ActionError, InputModel, Ou
 from activities.error_advice import HTTP_ERRORS
 from activities.http_request import retry_after
 from activities.rest import excerpt, host_of
+from activities.scrub import excerpt_of
 from activities.tell.delivery import Delivery, deliver, webhook_name
-from activities.tell.notice import cut
 from activities.web import Answer
 from playbooks.record import Json
 
@@ -83,7 +83,7 @@ class SlackMessage(Action[SlackInput, SlackOutput]):
         to = f" to {inputs.channel}" if inputs.channel else ""
         effect: dict[str, Json] = {"kind": "message", "service": "slack", "host": host, "message": inputs.message()}
         return Rehearsal(
-            f"Would post{to} through the webhook at {host}: {cut(inputs.text, SHOWN_OF_MESSAGE)}",
+            f"Would post{to} through the webhook at {host}: {excerpt_of(inputs.text, SHOWN_OF_MESSAGE)}",
             [effect],
             SlackOutput(status=200, answer="ok"),
         )

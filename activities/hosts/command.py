@@ -12,6 +12,7 @@ from pydantic import Field, field_validator, model_validator
 from activities.action import Action, ActionContext, ActionError, OutputModel, Rehearsal
 from activities.error_advice import SSH_ERRORS
 from activities.hosts.target import HostInput, effect_on
+from activities.scrub import excerpt_of
 from playbooks.actions import Traits
 from playbooks.record import Json
 
@@ -146,7 +147,7 @@ class SshCommand(Action[CommandInput, CommandOutput]):
         if inputs.changes:
             names: list[Json] = list(inputs.environment)
             effects = [effect_on(inputs, "command", command=inputs.command, environment=names, sudo=inputs.sudo)]
-        shown = inputs.command if len(inputs.command) <= SHOWN_OF_COMMAND else inputs.command[:SHOWN_OF_COMMAND] + "…"
+        shown = excerpt_of(inputs.command, SHOWN_OF_COMMAND)
         user = "root" if inputs.sudo else inputs.username
         return Rehearsal(f"Would run on {inputs.place} as {user}: {shown}", effects, CommandOutput())
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import asyncssh
 
 from activities.errors import ActionError
+from activities.scrub import end_of
 
 OUTPUT_LIMIT = 256 * 1024
 """Bytes of each stream that are read unless the caller wants more or less."""
@@ -50,7 +51,7 @@ class Finished:
 
     def said(self) -> str:
         """The end of what it said, for a message: of standard error, or else of standard output."""
-        return (self.errors.strip() or self.text.strip())[-SHOWN_OF_STDERR:]
+        return end_of(self.errors.strip() or self.text.strip(), SHOWN_OF_STDERR)
 
 
 class Host:
@@ -148,7 +149,7 @@ class _Running:
         if first.isdigit():
             self.group = first.decode()
             return
-        said = (await self.process.stderr.read(CHUNK)).decode("utf-8", "replace").strip()[-SHOWN_OF_STDERR:]
+        said = end_of((await self.process.stderr.read(CHUNK)).decode("utf-8", "replace").strip(), SHOWN_OF_STDERR)
         said = said or "it said nothing"
         if self.sudo:
             text = f"{self.host.place} refused sudo: {said}. The user needs NOPASSWD in sudoers."

@@ -13,6 +13,7 @@ from typing import Final
 
 from activities.artifacts import MAX_BYTES
 from activities.errors import ActionError
+from activities.pipes import feed
 from playbooks.record import Json
 
 CHUNK: Final = 256 * 1024
@@ -116,7 +117,7 @@ async def _exchange(process: asyncio.subprocess.Process, order: bytes, limit: in
     """What comes back for ``order``, at most ``limit`` bytes of it."""
     assert process.stdin is not None
     assert process.stdout is not None
-    feeding = asyncio.create_task(_feed(process.stdin, order))
+    feeding = asyncio.create_task(feed(process.stdin, order))
     try:
         content = bytearray()
         while (chunk := await process.stdout.read(CHUNK)) and len(content) <= limit:
@@ -125,13 +126,6 @@ async def _exchange(process: asyncio.subprocess.Process, order: bytes, limit: in
         feeding.cancel()
         await asyncio.gather(feeding, return_exceptions=True)
     return bytes(content)
-
-
-async def _feed(pipe: asyncio.StreamWriter, content: bytes) -> None:
-    with suppress(BrokenPipeError, ConnectionResetError):
-        pipe.write(content)
-        await pipe.drain()
-        pipe.close()
 
 
 async def _kill(process: asyncio.subprocess.Process) -> None:

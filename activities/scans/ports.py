@@ -14,6 +14,7 @@ from activities.findings import Finding, Severity, merged
 from activities.scans.child import run_child
 from activities.scans.nmap import Host, Plan, Port, Report, command, open_port_finding, progress, read_report
 from activities.scans.targets import MAX_ADDRESSES, Target, expand, judge, parse_ports
+from activities.scrub import excerpt_of, scrubbed
 from playbooks.record import Json
 
 DEFAULT_PORTS = "1-1024,1433,1521,2049,2375,3000,3306,3389,5000,5432,5900,6379,6443,8000,8080,8443,9200,11211,27017"
@@ -70,7 +71,7 @@ class PortScanInput(InputModel):
         for item in expected or ():
             matched = _EXPECTED.fullmatch(str(item))
             if matched is None or not 0 < int(matched[1]) < 65536:
-                raise ValueError(f"{str(item)[:20]!r} is no port: 22 or 22/tcp")
+                raise ValueError(f"{excerpt_of(str(item), 20)!r} is no port: 22 or 22/tcp")
         return expected
 
     def hosts(self) -> list[str]:
@@ -175,7 +176,7 @@ async def _scan(plan: Plan, seconds: float, heartbeat: Callable[..., None]) -> R
         command(plan), seconds=seconds, output_bytes=OUTPUT_BYTES, environment=environment, seen=seen
     )
     if ended.exit_code != 0:
-        said = " ".join(ended.stderr.split())[:SHOWN] or f"exit code {ended.exit_code}"
+        said = " ".join(scrubbed(ended.stderr).split())[:SHOWN] or f"exit code {ended.exit_code}"
         raise ActionError("scan_failed", f"nmap failed: {said}")
     report = await asyncio.to_thread(read_report, ended.stdout)
     if not report.finished:

@@ -9,6 +9,7 @@ from typing import Final
 
 from activities.egress import EgressPolicy
 from activities.errors import ActionError
+from activities.scrub import excerpt_of
 
 MAX_ADDRESSES: Final = 256
 """Addresses of one scan: a /24."""
@@ -31,10 +32,10 @@ def parse_ports(text: str) -> list[tuple[int, int]]:
         first, dash, last = part.strip().partition("-")
         bounds = (first, last if dash else first)
         if not all(bound.isascii() and bound.isdecimal() and len(bound) < 6 for bound in bounds):
-            raise ValueError(f"{part.strip()[:40]!r} is no port and no range of ports")
+            raise ValueError(f"{excerpt_of(part.strip(), 40)!r} is no port and no range of ports")
         low, high = int(bounds[0]), int(bounds[1])
         if not 0 < low <= high < 65536:
-            raise ValueError(f"{part.strip()[:40]!r} is no port and no range of ports")
+            raise ValueError(f"{excerpt_of(part.strip(), 40)!r} is no port and no range of ports")
         ranges.append((low, high))
     return _united(sorted(ranges))
 
@@ -57,7 +58,7 @@ def expand(target: str) -> Iterator[str]:
     try:
         network = ip_network(target, strict=False)
     except ValueError:
-        raise ValueError(f"{target[:80]!r} is no network") from None
+        raise ValueError(f"{excerpt_of(target, 80)!r} is no network") from None
     if network.num_addresses > MAX_ADDRESSES:
         raise ValueError(f"{target} has more than {MAX_ADDRESSES} addresses")
     yield from (str(address) for address in network.hosts())

@@ -8,10 +8,11 @@ from typing import ClassVar
 from activities.action import Action, ActionContext, Rehearsal
 from activities.error_advice import HTTP_ERRORS
 from activities.rest import SERVICE_ERRORS
+from activities.scrub import excerpt_of
 from activities.tell.apprise import APPRISE_ERRORS, apprise_scheme, send_by_apprise
 from activities.tell.chat import discord, slack, teams
 from activities.tell.delivery import Delivery, deliver
-from activities.tell.notice import PAGERS, NotifyInput, NotifyOutput, cut
+from activities.tell.notice import PAGERS, NotifyInput, NotifyOutput
 from activities.tell.paging import opsgenie, pagerduty
 from activities.tell.webhook import webhook
 from playbooks.actions import Traits
@@ -99,4 +100,4 @@ def _apprise_rehearsal(inputs: NotifyInput) -> Rehearsal:
 
 
 def _said(inputs: NotifyInput) -> str:
-    return cut(f"{inputs.title}: {inputs.text}" if inputs.title else inputs.text, SHOWN_OF_MESSAGE)
+    return excerpt_of(f"{inputs.title}: {inputs.text}" if inputs.title else inputs.text, SHOWN_OF_MESSAGE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from pathlib import Path
 from typing import ClassVar
 
@@ -118,3 +119,35 @@ class Large(Action[LargeInput, LargeOutput]):
     async def run(self, inputs: LargeInput, context: ActionContext) -> LargeOutput:
         """Make the text."""
         return LargeOutput(text="0123456789abcdef" * (inputs.bytes // 16))
+
+
+class BlurtInput(InputModel):
+    """What is blurted out."""
+
+    text: str
+
+
+class Blurt(Action[BlurtInput, Done]):
+    """Tells what it knows in every way that an action has, and fails of it."""
+
+    name: ClassVar[str] = "test.blurt"
+    title: ClassVar[str] = "Blurt out"
+    rehearsal: ClassVar[str] = "Blurts out as well."
+    Input = BlurtInput
+    Output = Done
+
+    async def run(self, inputs: BlurtInput, context: ActionContext) -> Done:
+        """Log it, from a thread too, beat with it, and raise it."""
+        logging.getLogger("blurt").warning("it is %s", inputs.text)
+        await asyncio.to_thread(logging.getLogger("blurt.thread").error, "in a thread: %s", {"text": inputs.text})
+        for _ in range(3):
+            context.heartbeat({"now": [inputs.text]})
+            await asyncio.sleep(0.4)
+        try:
+            raise ValueError(inputs.text)
+        except ValueError as error:
+            raise RuntimeError(f"because of {inputs.text}") from error
+
+    async def rehearse(self, inputs: BlurtInput, context: ActionContext) -> Rehearsal:
+        """Tell it."""
+        return Rehearsal(f"Would tell {inputs.text}.", [{"kind": "talk", "text": inputs.text}])

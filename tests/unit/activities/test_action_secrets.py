@@ -11,7 +11,7 @@ from urllib.parse import quote_plus
 import pytest
 from temporalio.exceptions import ApplicationError
 
-from activities.scrub import Scrubber, scrub_logs, scrubbing
+from activities.scrub import Scrubber, end_of, excerpt_of, scrub_logs, scrubbing
 from activities.secrets import EnvironmentSecrets, fill_in, variable_name
 from playbooks.contract import SecretPart, SecretSlot
 from tests.unit.activities.action_support import LocalServer, Stage, http_answer, make_stage
@@ -200,3 +200,25 @@ async def test_the_environment_is_read_when_the_step_runs(monkeypatch: pytest.Mo
     """The process's own environment is the default source."""
     monkeypatch.setenv("STANCHION_SECRET_LATE", "v")
     assert await EnvironmentSecrets().find("late") == "v"
+
+
+@pytest.mark.parametrize("text", ["failed: s3cret-va", "failed: s3cret-va…", "s3cret-va\n[cut after 9 bytes]"])
+def test_the_beginning_of_a_secret_at_a_cut_is_masked(text: str) -> None:
+    """A text that was cut inside of a secret does not show its first half, nor one that begins in it the last."""
+    scrubber = Scrubber(["s3cret-value-of-many-characters"])
+    assert "s3cret" not in scrubber.text(text)
+    assert scrubber.text("y-characters: no such user") == "***: no such user"
+
+
+def test_a_word_that_a_secret_begins_with_is_left_alone() -> None:
+    """Only where a text ends or begins it may have been cut."""
+    text = "https://hooks.example.com/ was asked, then https://other.example.com/"
+    assert Scrubber(["https://hooks.example.net/T0K3N"]).text(text) == text
+
+
+def test_a_message_is_masked_before_it_is_cut() -> None:
+    """An excerpt shows nothing of a secret, wherever the cut is."""
+    with scrubbing(Scrubber(["s3cret-value"])):
+        for length in range(1, 20):
+            assert "s3" not in excerpt_of("no: s3cret-value", length)
+            assert "lue" not in end_of("s3cret-value: no", length)

@@ -1,0 +1,247 @@
+"""How each action of the catalogue is driven with secrets: what it is given, and how the step must end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from tests.hosts import Machine
+from tests.integration.secrets.leaky_service import CUTS
+from tests.integration.secrets.markers import Marker
+
+NOBODY = "http://127.0.0.1:1"
+"""Where nothing listens."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """What is there to be driven against."""
+
+    service: str
+    machine: Machine
+    tool: str
+    """What says every notation of its environment and input on both streams, on the machine."""
+
+    def login(self, **changes: Any) -> dict[str, Any]:
+        """The parameters that log in to the machine, without a key or a password."""
+        return {"host": "127.0.0.1", "port": self.machine.port, "host_key": [self.machine.host_key], **changes}
+
+
+@dataclass(frozen=True)
+class Drive:
+    """One step: its parameters, and ``completed`` or the code with which it must fail."""
+
+    parameters: dict[str, Any]
+    ends: str = "completed"
+    timeout: str = "20s"
+
+
+Drives = Callable[[Site, Marker], list[Drive]]
+
+
+def _core_echo(site: Site, of: Marker) -> list[Drive]:
+    return [Drive({"a": of.of("hard"), "b": [{"c": f"x {of.of('plain')} y"}], "key": of.of("key")})]
+
+
+def _core_set(site: Site, of: Marker) -> list[Drive]:
+    return [Drive({f"kept_{of.source}": f"{of.of('hard')} {of.of('plain')}"})]
+
+
+def _core_fail(site: Site, of: Marker) -> list[Drive]:
+    return [Drive({"message": f"{of.of('hard')}{of.of('plain')}"}, "failed")]
+
+
+def _core_sleep(site: Site, of: Marker) -> list[Drive]:
+    return [Drive({"seconds": of.of("hard")}, "invalid_input")]
+
+
+def _http_request(site: Site, of: Marker) -> list[Drive]:
+    url = f"{site.service}/{of.source}"
+    sent: dict[str, Any] = {
+        "method": "POST",
+        "headers": {"Authorization": f"Bearer {of.of('plain')}"},
+        "query": {"q": of.of("hard")},
+        "json": {"password": of.of("hard")},
+    }
+    return [
+        Drive({"url": f"{url}/200/json", **sent}),
+        Drive({"url": f"{url}/200/text", **sent}),
+        Drive({"url": f"{url}/302/redirect", **sent}),
+        Drive({"url": f"{url}/500/text", **sent}, "unexpected_status"),
+        *(Drive({"url": f"{url}/403/cut{at}", **sent}, "unexpected_status") for at in CUTS),
+        Drive({"url": f"{url}/200/hang", **sent, "timeout": 1}, "timed_out"),
+        Drive({"url": f"{NOBODY}/{of.of('plain')}", **sent}, "connect_failed"),
+        Drive({"url": f"http://{of.of('plain')}.invalid/"}, "resolve_failed"),
+        Drive({"url": f"http://x:{of.of('plain')}@127.0.0.1/"}, "invalid_url"),
+        Drive({"url": of.of("hard")}, "invalid_url"),
+        Drive({"url": f"{url}/200/text", "headers": {"X-Hard": of.of("key")}}, "invalid_input"),
+        Drive({"url": url, "method": of.of("hard")}, "invalid_input"),
+    ]
+
+
+def _notify_slack(site: Site, of: Marker) -> list[Drive]:
+    url = f"{site.service}/{of.source}"
+    return [
+        Drive({"webhook_url": f"{url}/200/text?{of.of('plain')}", "text": of.of("hard")}, "slack_refused"),
+        *(
+            Drive({"webhook_url": f"{url}/403/cut{at}?{of.of('plain')}", "text": of.of("hard")}, "slack_refused")
+            for at in CUTS
+        ),
+        Drive({"webhook_url": f"{NOBODY}/{of.of('plain')}", "text": f"{'x' * 190}{of.of('hard')}"}, "connect_failed"),
+        Drive({"webhook_url": of.of("hard"), "text": "x"}, "invalid_url"),
+    ]
+
+
+def _notify_send(site: Site, of: Marker) -> list[Drive]:
+    url = f"{site.service}/{of.source}"
+    text = {"text": f"{'x' * 190}{of.of('hard')}", "fields": {"a": of.of("hard")}}
+    chats = [
+        Drive({"service": service, "url": f"{url}/{status}/text?{of.of('plain')}", **text}, ends)
+        for service in ("slack", "teams", "discord", "webhook")
+        for status, ends in ((500, "service_failed"), (401, "unauthorized"), (404, "not_found"))
+    ]
+    pagers = [
+        Drive({"service": service, "url": f"{url}/403/text", "token": of.of("plain"), **text}, "forbidden")
+        for service in ("pagerduty", "opsgenie")
+    ]
+    return [
+        *chats,
+        *pagers,
+        Drive({"service": "webhook", "url": f"{url}/200/json?{of.of('plain')}", **text}),
+        *(
+            Drive({"service": "webhook", "url": f"{url}/403/cut{at}", "text": of.of("hard")}, "forbidden")
+            for at in CUTS
+        ),
+        Drive({"service": "webhook", "url": f"{NOBODY}/{of.of('plain')}", **text}, "connect_failed"),
+        Drive({"service": "webhook", "url": url, "text": "x", "signing_secret": of.of("hard")}, "invalid_input"),
+        Drive({"service": "pagerduty", "token": of.of("hard"), "url": of.of("hard"), "text": "x"}, "invalid_url"),
+        Drive({"service": "apprise", "url": f"json://127.0.0.1:1/{of.of('plain')}", "text": "x"}, "apprise_failed"),
+        Drive({"service": "apprise", "url": f"no-such://{of.of('plain')}", "text": of.of("hard")}, "apprise_refused"),
+    ]
+
+
+def _report_render(site: Site, of: Marker) -> list[Drive]:
+    data = {"summary": of.of("hard"), "facts": {"a": of.of("plain")}, "recommendations": [of.of("hard")]}
+    shapes = [
+        {"report": report, "format": form, "data": data, "name": f"{report}-{of.source}.{form}"}
+        for report in ("incident", "patch", "compliance")
+        for form in ("html", "markdown")
+    ]
+    every = "[[ data.a ]] [[ data.a|urlencode ]] [[ data.a|e ]] [[ data.a|tojson ]]"
+    return [
+        *(Drive(shape) for shape in shapes),
+        Drive({"report": "incident", "format": "pdf", "data": data, "name": f"pdf-{of.source}.pdf"}),
+        Drive(
+            {
+                "template": every,
+                "values_in": "brackets",
+                "data": {"a": of.of("hard")},
+                "layout": False,
+                "name": f"own-{of.source}.html",
+            }
+        ),
+        Drive({"template": f"{{% nothing {of.of('hard')} %}}"}, "template_failed"),
+        Drive({"template": "x", "format": of.of("hard")}, "invalid_input"),
+        Drive({"template": "x", "name": of.of("hard")}, "invalid_input"),
+    ]
+
+
+def _scan_ports(site: Site, of: Marker) -> list[Drive]:
+    return [
+        Drive({"targets": ["127.0.0.1"], "ports": of.of("hard")}, "invalid_input"),
+        Drive({"targets": ["127.0.0.1"], "expected": [of.of("hard")]}, "invalid_input"),
+        Drive({"targets": [f"{of.of('plain')}/24"]}, "invalid_input"),
+        Drive({"targets": [f"{of.of('plain')}.invalid"], "ports": "1"}, "resolve_failed"),
+    ]
+
+
+def _scan_import(site: Site, of: Marker) -> list[Drive]:
+    line = '{"template-id": "x", "info": {"name": "%s", "severity": "high"}, "host": "%s", "matched-at": "http://h/%s"}'
+    line = line % (of.of("plain"), of.of("plain"), of.of("plain"))
+    return [
+        Drive({"scanner": "nuclei", "content": line, "skip_broken": True}),
+        Drive({"scanner": "nuclei", "content": of.of("hard")}, "invalid_report"),
+        Drive({"scanner": "trivy", "content": of.of("hard")}, "invalid_report"),
+        Drive({"scanner": "openscap", "content": f"<a><{of.of('plain')} b='"}, "invalid_report"),
+        Drive({"scanner": of.of("hard"), "content": "x"}, "invalid_input"),
+        Drive({"scanner": "trivy", "artifact": f"{of.of('plain')}.json"}, "unknown_artifact"),
+    ]
+
+
+SCRIPT = """
+import base64, json, os, sys, urllib.parse, html, pathlib
+for value in (os.environ["SECRET"], sys.stdin.read()):
+    raw = value.encode()
+    for out in (sys.stdout, sys.stderr):
+        for shift in range(3):
+            print(base64.b64encode(b"x" * shift + raw).decode(), base64.urlsafe_b64encode(b"x" * shift + raw).decode(), file=out)
+        print(value, raw.hex(), json.dumps(value), urllib.parse.quote(value), html.escape(value), repr(value), file=out)
+code = int(os.environ.get("CODE") or 0)
+if code:
+    sys.stdout.flush()
+    sys.stderr.write(value + "x" * int(os.environ["AFTER"]))
+sys.exit(code)
+"""  # noqa: E501
+
+
+def _script_run(site: Site, of: Marker) -> list[Drive]:
+    given: dict[str, Any] = {"interpreter": "python3", "script": SCRIPT, "stdin": of.of("hard")}
+    environment = {"SECRET": of.of("hard")}
+    return [
+        Drive({**given, "arguments": environment}),
+        *(
+            Drive({**given, "arguments": {**environment, "CODE": 3, "AFTER": after}}, "unexpected_exit_code")
+            for after in (0, 470, 485)
+        ),
+        Drive({"script": f"echo {of.of('plain')}; exit 4"}, "unexpected_exit_code"),
+        Drive({"script": f"sleep 30 # {of.of('plain')}", "timeout_seconds": 1}, "timed_out"),
+        Drive({"script": "x", "interpreter": of.of("hard")}, "invalid_input"),
+        Drive({"script": "while :; do echo $S; done", "arguments": {"S": of.of("hard")}}, "output_limit"),
+    ]
+
+
+def _ssh_command(site: Site, of: Marker) -> list[Drive]:
+    key = {"private_key": of.of("key")}
+    tool = {"command": site.tool, "environment": {"SECRET": of.of("hard")}, "stdin": of.of("hard")}
+    failing = [
+        Drive(
+            {**site.login(**key), **tool, "environment": {"SECRET": of.of("hard"), "CODE": "3", "AFTER": after}},
+            "unexpected_exit_code",
+        )
+        for after in ("0", "470", "485")
+    ]
+    return [
+        Drive({**site.login(**key), **tool}),
+        *failing,
+        Drive({**site.login(username=f"u-{of.source}", password=of.of("plain")), "command": f"echo {of.of('plain')}"}),
+        Drive({**site.login(username="ops", password=of.of("hard")), "command": "true"}, "login_refused"),
+        Drive({**site.login(private_key=of.of("hard")), "command": "true"}, "invalid_key"),
+        Drive({**site.login(passphrase=of.of("hard"), **key), "command": of.of("plain")}, "unexpected_exit_code"),
+        Drive({**site.login(**key), "command": "true", "username": of.of("hard")}, "invalid_input"),
+        Drive({**site.login(**key), "port": 1, "command": of.of("hard")}, "connect_failed"),
+        Drive({**site.login(**key), "command": f"sleep 30 # {of.of('plain')}"}, "timed_out", "2s"),
+        Drive({**site.login(host_key=[of.of("hard")], **key), "command": "true"}, "invalid_input"),
+    ]
+
+
+def _test_blurt(site: Site, of: Marker) -> list[Drive]:
+    return [Drive({"text": of.of("hard")}, "internal"), Drive({"text": of.of("key")}, "internal")]
+
+
+DRIVES: dict[str, Drives] = {
+    "core.echo": _core_echo,
+    "core.fail": _core_fail,
+    "core.set": _core_set,
+    "core.sleep": _core_sleep,
+    "http.request": _http_request,
+    "notify.send": _notify_send,
+    "notify.slack": _notify_slack,
+    "report.render": _report_render,
+    "scan.import": _scan_import,
+    "scan.ports": _scan_ports,
+    "script.run": _script_run,
+    "ssh.command": _ssh_command,
+    "test.blurt": _test_blurt,
+}
+"""By the action's name.  A new action gets its own here: each way in for a secret, and each way to fail with one."""

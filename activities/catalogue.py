@@ -21,6 +21,7 @@ from activities.script import ScriptRun
 from activities.slack import SlackMessage
 from activities.tell.mail import EmailSend
 from activities.tell.notify import Notify
+from activities.tickets.actions import TicketClose, TicketComment, TicketCreate
 from playbooks.actions import Catalogue
 
 ENTRY_POINT_GROUP = "stanchion.actions"
@@ -37,7 +38,7 @@ BUILT_IN: tuple[type[AnyAction], ...] = (
     *(SshCommand, SshUpload),
     *(ReportRender,),
     *(PortScan, ScanImport),
-    *(Notify, EmailSend),
+    *(Notify, EmailSend, TicketCreate, TicketComment, TicketClose),
 )
 """The shipped actions, a family a line."""
 

@@ -25,6 +25,8 @@ Of ``email.send``: ``starttls_not_offered``, ``login_not_offered``, ``login_refu
 ``recipients_refused``, ``address_not_supported``, ``message_too_large``, ``mail_deferred``, ``mail_refused``,
 ``outcome_unknown``.
 
+Of ``ticket.create`` and ``ticket.close``, beside those of a service: ``unknown_assignee``, ``no_transition``.
+
 Of whatever works on a host over SSH: ``host_key_unknown``, ``host_key_changed``, ``login_refused``,
 ``no_credentials``, ``invalid_key``, ``ssh_failed``, ``sudo_refused``, ``output_limit``, ``unexpected_exit_code``.
 

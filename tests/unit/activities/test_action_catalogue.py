@@ -29,6 +29,9 @@ EXPECTED = {
     "scan.import": Traits(safe=True, idempotent=True),
     "script.run": Traits(),
     "ssh.command": Traits(),
+    "ticket.close": Traits(idempotent=True),
+    "ticket.comment": Traits(idempotent=True),
+    "ticket.create": Traits(idempotent=True),
 }
 
 

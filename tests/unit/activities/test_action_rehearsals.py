@@ -40,6 +40,9 @@ EXAMPLES: dict[str, dict[str, object]] = {
     "ssh.upload": {"host": "web-01.example.com", "path": "/etc/motd", "content": "hello"},
     "scan.ports": {"targets": ["example.com", "192.0.2.0/30"], "ports": "22,80-90"},
     "scan.import": {"scanner": "nuclei", "content": []},
+    "ticket.close": {"service": "jira", "url": "https://x.example", "project": "SEC", "token": "t", "ticket": "SEC-1"},
+    "ticket.comment": {"service": "github", "project": "o/r", "token": "t", "ticket": "1", "text": "hello"},
+    "ticket.create": {"service": "gitlab", "project": "g/p", "token": "t", "title": "hello", "text": "hello"},
     "script.run": {"script": "touch /tmp/touched"},
 }
 

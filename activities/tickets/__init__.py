@@ -1,0 +1,1 @@
+"""Tickets of GitHub, GitLab and Jira: opened, commented and closed, none of it twice."""

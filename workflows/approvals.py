@@ -9,7 +9,9 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 from playbooks.contract import Decide
+from playbooks.plan import ApprovalStep
 from workflows.clock import now_ms
+from workflows.state import RunState
 
 NOT_WAITING = "not_waiting"
 AMBIGUOUS = "ambiguous"
@@ -19,9 +21,8 @@ DECIDED = "decided"
 
 @dataclass(slots=True)
 class Request:
-    """A step that waits: its question, who may answer, until when (ms), and the answer once it is there."""
+    """A step that waits: who may answer, until when (ms), and the answer once it is there."""
 
-    message: str
     approvers: Sequence[str]
     until: int | None = None
     decision: Decide | None = None
@@ -38,21 +39,29 @@ class Approvals:
     def __init__(self) -> None:
         self._waiting: dict[str, Request] = {}
         self._decided: dict[str, Decide] = {}
-        self._early: dict[str, Decide] = {}
 
-    def remember(self, decisions: Mapping[str, Decide]) -> None:
-        """Decisions that were taken before the run continued as new, on steps that are about to wait again."""
-        self._early.update(decisions)
+    def resume(self, state: RunState, decisions: Mapping[str, Decide]) -> None:
+        """Steps that waited before the run continued as new: they can be decided on before they wait again.
+
+        ``decisions`` were taken there already.
+        """
+        for frame in state.frames():
+            for index, record in frame.records.items():
+                step = state.plan.steps[index]
+                if isinstance(step, ApprovalStep) and record.waiting_for is not None:
+                    label = frame.label(step)
+                    until, decision = record.waiting_for.until, decisions.get(label)
+                    self._waiting[label] = Request(step.approvers, until, decision, parked=True)
 
     def taken(self) -> dict[str, Decide]:
         """Decisions on steps that wait, which nothing has come of yet."""
-        waiting = {label: request.decision for label, request in self._waiting.items() if request.decision}
-        return {**self._early, **waiting}
+        return {label: request.decision for label, request in self._waiting.items() if request.decision}
 
     def open(self, label: str, request: Request) -> Request:
-        """A step begins to wait."""
+        """A step begins to wait; what was decided on it before the run continued as new counts."""
+        before = self._waiting.get(label)
+        request.decision = before.decision if before is not None else None
         self._waiting[label] = request
-        request.decision = self._early.pop(label, None)
         return request
 
     def park(self, label: str) -> None:

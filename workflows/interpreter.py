@@ -61,7 +61,7 @@ class PlaybookWorkflow:
         if given.resume is not None:
             snapshot.restore(self._state, given.resume)
             self._main_end = given.resume.main_end
-            self._machine.approvals.remember(given.resume.decisions)
+            self._machine.approvals.resume(self._state, given.resume.decisions)
             self._limit_at = given.resume.limit_at or self._limit_at
             if given.resume.timed_out:
                 self._main.stop(Stop.TIME_LIMIT)

@@ -158,6 +158,23 @@ class Machine:
         finally:
             self._busy -= 1
 
+    async def through(self, handle: Awaitable[Any]) -> Any:
+        """Like ``outside``, for what a stop must not interrupt: that is raised once the thing is done."""
+        work = asyncio.ensure_future(handle)
+        stop: asyncio.CancelledError | None = None
+        self._busy += 1
+        try:
+            while not work.done():
+                try:
+                    await asyncio.shield(work)
+                except asyncio.CancelledError as told:
+                    stop = told
+        finally:
+            self._busy -= 1
+        if stop is not None:
+            raise stop
+        return work.result()
+
     async def pause(self, until: int | None, summary: str, wakes: Callable[[], bool] | None = None) -> bool:
         """Waits until the time ``until`` (ms since the epoch), or for ever; True when ``wakes`` ended it.
 

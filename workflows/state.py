@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from playbooks.contract import RunInput
@@ -53,6 +53,14 @@ class RunState:
         for step in given.plan.steps:
             if not _in_loop(self.plan.steps, step):
                 self.root.records[step.index] = self.record.steps[step.index]
+
+    def frames(self) -> Iterator[Frame]:
+        """The playbook itself, and every iteration that is under way."""
+        pending = [self.root]
+        while pending:
+            frame = pending.pop()
+            yield frame
+            pending += [inner for loop in frame.loops.values() for inner in loop.open.values()]
 
     def started(self, frame: Frame, step: AnyStep, now: int) -> None:
         """``step`` has begun; with the first one the run has."""

@@ -42,7 +42,7 @@ async def run_approval(at: At) -> Outcome:
         waiting = Waiting("approval", now_ms() + int(step.timeout * 1000) if step.timeout else None)
         at.state.waits(at.frame, step, waiting)
     approvals = at.machine.approvals
-    request = approvals.open(at.label, Request(message, step.approvers, waiting.until))
+    request = approvals.open(at.label, Request(step.approvers, waiting.until))
     try:
         decided = await at.machine.pause(waiting.until, f"{step.name}: approval", lambda: request.decision is not None)
     except Parked:
@@ -50,6 +50,8 @@ async def run_approval(at: At) -> Outcome:
         raise
     except asyncio.CancelledError:
         approvals.close(at.label)
+        if request.decision is not None:
+            await _note(at, request.decision)
         raise
     approvals.close(at.label)
     if not decided or request.decision is None:
@@ -76,7 +78,7 @@ def _granted(by: str | None, comment: str | None) -> dict[str, Json]:
 
 
 async def _note(at: At, decision: Decide) -> None:
-    """Writes the decision into the audit trail, whatever way it came."""
+    """Writes the decision into the audit trail, whatever way it came, and also when the step is stopped meanwhile."""
     note = DecisionNote(
         execution_id=at.state.given.execution_id,
         step=at.label,
@@ -94,4 +96,4 @@ async def _note(at: At, decision: Decide) -> None:
         retry_policy=NOTE_RETRY,
         summary="note the decision",
     )
-    await at.machine.outside(handle)
+    await at.machine.through(handle)

@@ -6,6 +6,7 @@ it too.
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 
 from temporalio import workflow
@@ -13,6 +14,7 @@ from temporalio.common import RetryPolicy, SearchAttributeKey, SearchAttributePa
 from temporalio.exceptions import (
     ApplicationError,
     ChildWorkflowError,
+    FailureError,
     TerminatedError,
     WorkflowAlreadyStartedError,
     is_cancelled_exception,
@@ -84,7 +86,11 @@ async def run_playbook(at: At) -> Outcome:
 async def _attempt(at: At, pinned: PinnedPlaybook, parameters: dict[str, Json]) -> Outcome | None:
     """How the sub-playbook ended; None where it is running for the asset already."""
     execution_id = f"exec-{workflow.uuid4()}"
-    opened = await _open(at, pinned, parameters, execution_id)
+    try:
+        opened = await _open(at, pinned, parameters, execution_id)
+    except asyncio.CancelledError:
+        await _discard(at, execution_id)
+        raise
     if opened.faults:
         return Outcome(State.FAILED, error=ErrorInfo("validation_error", "; ".join(opened.faults)))
     given = _input(at, pinned, opened.parameters, execution_id)
@@ -106,6 +112,10 @@ async def _attempt(at: At, pinned: PinnedPlaybook, parameters: dict[str, Json]) 
     except WorkflowAlreadyStartedError:
         await _discard(at, execution_id)
         return None
+    except FailureError as error:
+        if is_cancelled_exception(error):
+            await _discard(at, execution_id)
+        raise
     at.state.began_child(at.frame, at.step, execution_id)
     flush(at.state)
     try:
@@ -169,7 +179,7 @@ async def _open(at: At, pinned: PinnedPlaybook, parameters: dict[str, Json], exe
         retry_policy=ROW_RETRY,
         summary=f"open {pinned.slug}",
     )
-    opened: Opened = await at.machine.outside(handle)
+    opened: Opened = await at.machine.through(handle)
     return opened
 
 
@@ -181,7 +191,7 @@ async def _discard(at: At, execution_id: str) -> None:
         retry_policy=ROW_RETRY,
         summary="take back the execution",
     )
-    await at.machine.outside(handle)
+    await at.machine.through(handle)
 
 
 def _attributes(given: RunInput) -> TypedSearchAttributes:

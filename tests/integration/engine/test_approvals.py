@@ -12,6 +12,7 @@ from engine.errors import DecisionRefused
 from engine.runs import Runs
 from executions.deciding import Decider
 from playbooks.contract import Decide
+from storage import executions
 from tests.integration.engine.test_blocks import by_id, echo, statuses
 from tests.stack import Stack
 
@@ -231,3 +232,19 @@ async def test_a_decision_follows_a_run_that_continues_as_new(stack: Stack, monk
     assert (await decide(stack, execution)).status_code == 200
     assert (await stack.finish(execution))["status"] == "completed"
     assert tries == 2
+
+
+async def test_a_decision_and_a_cancel_at_the_same_moment(stack: Stack) -> None:
+    """The decision was accepted before the cancel reached the run, so the audit trail has it."""
+    execution = await waiting(stack, ASK, echo("after"))
+    await stack.stop_worker()
+    answer = asyncio.create_task(decide(stack, execution))
+    await asyncio.sleep(0.3)
+    row = await stack.database.read(executions.get, execution)
+    assert row is not None
+    await stack.temporal.get_workflow_handle(row.workflow_id).cancel()
+    await stack.start_worker()
+    assert (await answer).status_code == 200
+    assert statuses(await stack.finish(execution)) == {"ask": "cancelled", "after": "cancelled"}
+    (entry,) = await audit(stack, execution, "execution.approve")
+    assert entry["details"]["step"] == "ask"

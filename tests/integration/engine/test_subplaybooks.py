@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import uuid
 from dataclasses import asdict, fields
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection
+from temporalio.api.enums.v1 import EventType
+from temporalio.common import RetryPolicy
 
+import workflows.steps.playbook
+from engine import records
 from storage import executions, playbooks
+from storage.errors import DatabaseUnavailable
 from storage.executions import NewExecution
 from tests.integration.engine.test_blocks import by_id, echo, fails, sleeps, statuses
 from tests.stack import Stack
@@ -227,6 +234,58 @@ async def test_one_that_never_began_is_cancelled_with_its_parent(stack: Stack) -
     await stack.database.write(executions.insert, child)
     status = await stack.status(child.id)
     assert (status["status"], statuses(status)) == ("cancelled", {"long": "cancelled"})
+
+
+@pytest.mark.parametrize("stop", ["failure", "cancel"])
+async def test_a_stop_before_it_began(stack: Stack, stop: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stop that comes while its row is written takes the row back: nothing was started."""
+    insert, answers = records._insert_once, threading.Event()
+
+    def answer_lost(connection: Connection, new: NewExecution) -> None:
+        insert(connection, new)
+        if not answers.is_set():
+            connection.commit()
+            raise DatabaseUnavailable("the answer was lost")
+
+    monkeypatch.setattr(records, "_insert_once", answer_lost)
+    often = RetryPolicy(initial_interval=timedelta(milliseconds=200), backoff_coefficient=1.0)
+    monkeypatch.setattr(workflows.steps.playbook, "ROW_RETRY", often)
+    child = await stack.playbook([echo("inner")])
+    beside = {**sleeps("beside", 60), "timeout": "1s" if stop == "failure" else "60s"}
+    both = {"id": "both", "type": "parallel", "branches": [[calls(child)], [beside]], "on_failure": "ask"}
+    parent = await stack.start([both, {"id": "ask", "type": "approval"}])
+    await stack.until_step(parent, 2, "failed" if stop == "failure" else "running")
+    assert await _rows_of(stack, child) == 1
+    if stop == "cancel":
+        await stack.cancel(parent)
+    await _until_told(stack, parent)
+    answers.set()
+    async with asyncio.timeout(30):
+        while by_id(await stack.status(parent))["sub"]["status"] != "cancelled" or await _rows_of(stack, child):
+            await asyncio.sleep(0.05)
+    assert (await stack.http.delete(f"/api/playbooks/{child['id']}")).status_code == 204
+    await stack.cancel(parent)
+
+
+async def _until_told(stack: Stack, execution: str) -> None:
+    """Until the workflow has been given a task with the cancel in it, or with the failure of an activity."""
+    row = await stack.database.read(executions.get, execution)
+    assert row is not None
+    handle = stack.temporal.get_workflow_handle(row.workflow_id)
+    stops = (EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED, EventType.EVENT_TYPE_ACTIVITY_TASK_FAILED)
+    async with asyncio.timeout(30):
+        while True:
+            kinds = [event.event_type async for event in handle.fetch_history_events()]
+            told = next((number for number, kind in enumerate(kinds) if kind in stops), len(kinds))
+            if EventType.EVENT_TYPE_WORKFLOW_TASK_STARTED in kinds[told:]:
+                return
+            await asyncio.sleep(0.1)
+
+
+async def _rows_of(stack: Stack, playbook: dict[str, Any]) -> int:
+    """How many executions of a playbook there are."""
+    total: int = (await stack.http.get(EXECUTIONS, params={"playbook_id": playbook["id"]})).json()["meta"]["total"]
+    return total
 
 
 async def test_circles_that_were_stored_at_the_same_time_start_nothing(stack: Stack) -> None:

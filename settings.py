@@ -11,6 +11,9 @@ from pathlib import Path
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+ORIGIN = r"https?://[a-z0-9.-]+(:[0-9]{1,5})?"
+"""An origin as browsers send it (RFC 6454, section 6.2)."""
+
 
 class Settings(BaseSettings):
     """Settings of the API, the worker and the embedded server; times in seconds, sizes in bytes."""
@@ -55,6 +58,18 @@ class Settings(BaseSettings):
     vault_namespace: str | None = Field(None, description="Namespace in Vault, where it has several.")
     vault_ca_file: Path | None = Field(None, description="Certificates (PEM) that Vault's may be signed with.")
     max_body_bytes: int = Field(1024 * 1024, ge=1024, description="Largest request body.")
+    max_head_bytes: int = Field(32 * 1024, ge=1024, description="Largest head of a request: its target and fields.")
+    head_seconds: float = Field(10.0, gt=0, description="Time in which the head of a request has to arrive.")
+    body_seconds: float = Field(60.0, gt=0, description="Time in which the body of a request has to arrive.")
+    cors_origins: str = Field(
+        "",
+        pattern=rf"^({ORIGIN}(,{ORIGIN})*)?$",
+        description="Comma-separated origins, such as https://ui.example.com, whose pages may use the API from a "
+        "browser; none by default.",
+    )
+    hsts_seconds: int = Field(
+        0, ge=0, description="Seconds for which browsers shall use HTTPS only (Strict-Transport-Security); 0: not told."
+    )
     rate_limit: int | None = Field(None, ge=1, description="Requests a minute for one token; unset: no limit.")
     egress_allow: str = Field(
         "", description="Comma-separated hosts, addresses or networks that actions may reach though they are private."

@@ -9,10 +9,12 @@ from collections.abc import AsyncIterator
 import structlog
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
+from starlette.middleware.cors import CORSMiddleware
 
 from activities.catalogue import load_catalogue
 from api import docs, handlers
 from api.audit import Journal
+from api.cors import cors
 from api.executions import Executions
 from api.limits import Limiter
 from api.logging import configure_logging
@@ -82,7 +84,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.metrics = metrics
     _add_routes(app)
-    app.add_middleware(Shell, metrics=metrics, limiter=limiter)
+    if settings.cors_origins:
+        app.add_middleware(CORSMiddleware, **cors(settings.cors_origins))
+    app.add_middleware(Shell, metrics=metrics, limiter=limiter, hsts_seconds=settings.hsts_seconds)
     handlers.install(app)
     _serve_openapi(app)
     return app

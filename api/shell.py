@@ -23,6 +23,17 @@ from api.phantom.wire import failure
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _HOOKS = "/api/hooks/"
+
+HARDENING = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+"""What every answer tells a browser: take it for what it says it is, frame it nowhere, tell nobody where it was."""
+
+STRICT_POLICY = b"default-src 'none'; frame-ancestors 'none'"
+"""The policy of what is no page; a page brings its own."""
 _QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
 
 log = structlog.get_logger("api.access")
@@ -31,8 +42,9 @@ log = structlog.get_logger("api.access")
 class Shell:
     """The outermost layer of the application."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, limiter: Limiter | None) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, limiter: Limiter | None, hsts_seconds: int = 0) -> None:
         self.app = app
+        self.hsts_seconds = hsts_seconds
         self.metrics = metrics
         self.limiter = limiter
 
@@ -113,7 +125,11 @@ class _Answer:
         await self._send(message)
 
     def _headers(self, given: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-        headers = [(b"x-request-id", self.request_id.encode()), (b"x-content-type-options", b"nosniff")]
+        headers = [(b"x-request-id", self.request_id.encode()), *HARDENING]
+        if all(name != b"content-security-policy" for name, _ in given):
+            headers.append((b"content-security-policy", STRICT_POLICY))
+        if self._shell.hsts_seconds and self._scope["scheme"] == "https":
+            headers.append((b"strict-transport-security", b"max-age=%d" % self._shell.hsts_seconds))
         if self._scope["path"].startswith("/api/"):
             if all(name != b"cache-control" for name, _ in given):
                 headers.append((b"cache-control", b"no-store"))

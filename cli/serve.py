@@ -10,6 +10,7 @@ def serve(host: str | None = None, port: int | None = None) -> None:
     """Serves the API until SIGTERM or SIGINT; ``host`` and ``port`` go before the settings."""
     import uvicorn
 
+    from api.connections import GuardedProtocol
     from settings import settings
 
     uvicorn.run(
@@ -18,7 +19,7 @@ def serve(host: str | None = None, port: int | None = None) -> None:
         host=host or settings().host,
         port=port or settings().port,
         loop="uvloop",
-        http="httptools",
+        http=GuardedProtocol,
         ws="none",
         ssl_certfile=settings().tls_cert,
         ssl_keyfile=settings().tls_key,

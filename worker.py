@@ -20,6 +20,7 @@ from activities.stores import Stores
 from engine.artifacts import DatabaseArtifacts
 from engine.client import connect_patiently
 from engine.intel import DatabaseIntel
+from engine.policy_results import DatabasePolicyResults
 from engine.processes import leave
 from engine.records import RecordKeeper
 from engine.secrets import secret_chain
@@ -74,6 +75,7 @@ def build_worker(
         artifacts=DatabaseArtifacts(database),
         host_keys=TrustedHostKeys(database),
         intel=DatabaseIntel(database),
+        policy_results=DatabasePolicyResults(database),
     )
     actions = ActionRunner(
         load_catalogue(), egress_allow=config.egress_allow, secrets=secret_chain(config, database), stores=stores

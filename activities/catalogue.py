@@ -14,6 +14,7 @@ from activities.errors import CatalogueError
 from activities.hosts.command import SshCommand
 from activities.hosts.upload import SshUpload
 from activities.http_request import HttpRequest
+from activities.policies.compare import PolicyCompare
 from activities.reports.action import ReportRender
 from activities.scans.importing import ScanImport
 from activities.scans.ports import PortScan
@@ -38,6 +39,7 @@ BUILT_IN: tuple[type[AnyAction], ...] = (
     *(SshCommand, SshUpload),
     *(ReportRender,),
     *(PortScan, ScanImport),
+    *(PolicyCompare,),
     *(Notify, EmailSend, TicketCreate, TicketComment, TicketClose),
 )
 """The shipped actions, a family a line."""

@@ -148,7 +148,12 @@ def merged(findings: Iterable[Finding]) -> list[Finding]:
 
 def counted(findings: Iterable[Finding]) -> dict[str, int]:
     """How many findings there are of each severity, those that have none included."""
-    counts = Counter(one.severity for one in findings)
+    return tally(one.severity for one in findings)
+
+
+def tally(severities: Iterable[Severity]) -> dict[str, int]:
+    """How often each severity is among ``severities``, those that are not included."""
+    counts = Counter(severities)
     return {severity: counts[severity] for severity in SEVERITIES}
 
 

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from activities.artifacts import ArtifactStore
+
+if TYPE_CHECKING:
+    from activities.policies.changes import PolicyResultStore
 
 
 class HostKeyStore(Protocol):
@@ -108,3 +111,4 @@ class Stores:
     artifacts: ArtifactStore | None = None
     host_keys: HostKeyStore | None = None
     intel: IntelStore | None = None
+    policy_results: PolicyResultStore | None = None

@@ -335,3 +335,20 @@ intel_nvd = Table(
     Column("details", PackedJson, nullable=False),  # weaknesses and references
     sqlite_with_rowid=False,
 )
+
+policy_results = Table(
+    "policy_results",
+    metadata,
+    Column("id", Serial, Identity(), primary_key=True),
+    Column("asset_id", Words, nullable=False),
+    Column("baseline", Words, nullable=False),
+    Column("subject", Words, nullable=False),
+    Column("execution_id", Words, nullable=False),
+    Column("step", Words, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("score", Float),
+    Column("digest", Words, nullable=False),
+    Column("outcomes", JsonText, nullable=False),
+    UniqueConstraint("execution_id", "step"),
+    Index("ix_policy_results_of_asset", "asset_id", "baseline", "subject", "id"),
+)

@@ -1,1 +1,1 @@
-"""Comparing what is with what a policy asks for."""
+"""Policies: baselines of named rules, and what a system's facts say to them."""

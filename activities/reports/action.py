@@ -70,8 +70,7 @@ class ReportInput(InputModel):
             description="What the template shows. For the shipped ones all of it is optional: `summary`, `status`, "
             "`severity`, `facts` (an object), `findings`, `timeline` (`at`, `what`), `actions` (`name`, `status`, "
             "`detail`), `recommendations`, `references`; for a patch `packages` (`name`, `before`, `after`, `status`), "
-            "`vulnerabilities`, `checks`, `log`; for compliance what `policy.compare` gives: `score`, `failed`, "
-            "`passed`, `waived`, `changes`."
+            "`vulnerabilities`, `checks`, `log`; for compliance the whole output of `policy.compare`."
         ),
     ] = Field(default_factory=dict)
     name: Annotated[

@@ -25,6 +25,7 @@ EXPECTED = {
     "notify.send": Traits(),
     "notify.slack": Traits(),
     "report.render": Traits(idempotent=True),
+    "policy.compare": Traits(idempotent=True),
     "scan.ports": Traits(idempotent=True),
     "scan.import": Traits(safe=True, idempotent=True),
     "script.run": Traits(),

@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[3]
 
 EXAMPLES: dict[str, dict[str, object]] = {
     "core.echo": {"a": 1},
+    "policy.compare": {"baseline": "ssh-hardening", "facts": {"ssh": {"permitrootlogin": "no"}}},
     "report.render": {"report": "incident", "data": {"summary": "It rained in."}},
     "core.set": {"a": 1},
     "core.sleep": {"seconds": 3600},

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from cli import artifacts, assets, audit, hooks, hosts, intel, playbooks, runs, secrets, server, tokens
+from cli import artifacts, assets, audit, backup, hooks, hosts, intel, playbooks, runs, secrets, server, tokens
 
 GROUPS = {
     "playbook": playbooks.app,
@@ -38,6 +38,8 @@ app = typer.Typer(
 )
 for server_command in server.COMMANDS:
     app.command()(server_command)
+for backup_command in backup.COMMANDS:
+    app.command()(backup_command)
 for run_command in runs.COMMANDS:
     app.command()(run_command)
 for name, group in GROUPS.items():

@@ -11,7 +11,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, fields
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, false, func, not_, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, delete, false, func, not_, or_, select
 from sqlalchemy import insert as insert_into
 from sqlalchemy.dialects import postgresql, sqlite
 
@@ -250,6 +250,12 @@ def open_executions(connection: Connection, created_before: int, limit: int, aft
     """
     rows = connection.execute(_OPEN, {"created_before": created_before, "after": after, "at_most": limit})
     return [_summary(row) for row in rows]
+
+
+def closed_since(connection: Connection, at: int) -> list[ExecutionSummary]:
+    """The executions that have closed at this moment (ms) or later, and those that read cancelled and have not."""
+    wanted = or_(_c.closed_at >= at, and_(_c.closed_at.is_(None), _c.state.is_not(None)))
+    return [_summary(row) for row in connection.execute(select(*_summary_columns).where(wanted).order_by(_c.number))]
 
 
 def oldest_open(connection: Connection) -> int | None:

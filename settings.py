@@ -70,6 +70,9 @@ class Settings(BaseSettings):
     hsts_seconds: int = Field(
         0, ge=0, description="Seconds for which browsers shall use HTTPS only (Strict-Transport-Security); 0: not told."
     )
+    starts_in_line: int = Field(
+        1000, ge=0, description="Starts that wait for their turn in one API; what comes beyond is answered 503."
+    )
     rate_limit: int | None = Field(None, ge=1, description="Requests a minute for one token; unset: no limit.")
     egress_allow: str = Field(
         "", description="Comma-separated hosts, addresses or networks that actions may reach though they are private."

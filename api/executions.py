@@ -12,6 +12,7 @@ from temporalio.client import Client
 from api.answers import ClosedAnswers
 from api.events import Watches
 from engine.runs import Runs
+from executions.admission import Admission
 from executions.cancelling import Canceller
 from executions.deciding import Decider
 from executions.errors import NotFound
@@ -71,7 +72,8 @@ class Executions:
     @classmethod
     def build(cls, settings: Settings, database: Database, temporal: Client) -> Executions:
         """The service on these connections."""
-        starter = Starter.build(database, temporal, settings.task_queue)
+        admission = Admission(in_line=settings.starts_in_line)
+        starter = Starter.build(database, temporal, settings.task_queue, admission)
         runs, reader = starter.runs, starter.reader
         return cls(
             database=database,

@@ -88,11 +88,14 @@ class Starter:
     admission: Admission = field(default_factory=Admission)
 
     @classmethod
-    def build(cls, database: Database, temporal: Client, task_queue: str) -> Starter:
-        """A starter of runs on this task queue."""
+    def build(
+        cls, database: Database, temporal: Client, task_queue: str, admission: Admission | None = None
+    ) -> Starter:
+        """A starter of runs on this task queue, which come in by ``admission``."""
         runs = Runs(temporal, task_queue)
         reader = Reader(database, runs, Revisions(database))
-        return cls(database, runs, reader.revisions, reader, Pinner(database, reader.revisions))
+        pinner = Pinner(database, reader.revisions)
+        return cls(database, runs, reader.revisions, reader, pinner, admission or Admission())
 
     async def start(self, playbook_id: str, request: RunRequest, entry: NewAudit) -> Truth:
         """Starts a run and returns it, ``pending``; with a known idempotency key, the run that it began.

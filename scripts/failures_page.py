@@ -57,8 +57,9 @@ the requests that it has taken. Two APIs, two workers and Temporal, restarted on
 request of a client that repeats after 503, and no effect comes twice. A worker of a next version takes over the runs
 of the last.
 
-Starts that come faster than they can be taken wait in a line (64 at once, 1,000 in line, at most 10 s); what finds no
-place is answered 503 with `Retry-After`, and nothing was done. What was answered 202 is never dropped.
+Starts that come faster than they can be taken wait in a line (64 at once, `STANCHION_STARTS_IN_LINE` in line, at most
+10 s); what finds no place is answered 503 with `Retry-After`, and nothing was done. What was answered 202 is never
+dropped. `python -m bench.overload` measures it, beside floods of polls and guessed logins.
 """
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from starlette.requests import Request
 
 from api.errors import Forbidden, Unauthorized
+from api.limits import address_of
 from api.phantom.closed import ClosedRuns
 from api.phantom.passwords import Passwords
 from api.tokens import CACHE_SECONDS, PERMISSIONS, Principal, token_hash
@@ -81,7 +82,7 @@ class Gate:
     async def enter(self, request: Request, services: Services, permissions: Sequence[str]) -> Caller:
         """The caller, who has one of ``permissions``.
 
-        Raises NotFound while the interface is off, Unauthorized, Forbidden.
+        Raises NotFound while the interface is off, Unauthorized, Forbidden; RateLimited while passwords are guessed.
         """
         await self._check_on()
         principal = await self._principal(request, services)
@@ -121,7 +122,7 @@ class Gate:
         username, password = found
         if not username:
             return await self._of_token(password, services)
-        return await self._of_user(username, password)
+        return await self._of_user(username, password, address_of(request.scope))
 
     async def _of_token(self, token: str, services: Services) -> Principal | None:
         secret = self.settings.phantom_token
@@ -130,13 +131,13 @@ class Gate:
         principal, _ = await services.tokens.find(token)
         return principal
 
-    async def _of_user(self, username: str, password: str) -> Principal | None:
+    async def _of_user(self, username: str, password: str, address: str) -> Principal | None:
         name, secret = self.settings.phantom_user, self.settings.phantom_password
         if name is not None and secret is not None and _same(name, username):
             return Principal(f"{USER_ID}{name}", name, ALLOWED) if _same(secret.get_secret_value(), password) else None
         row = await self._user(username)
         kept = row.password_hash if row else None
-        if not await self.passwords.check(username, password, kept) or row is None:
+        if not await self.passwords.check(username, password, kept, address) or row is None:
             return None
         self._numbers.setdefault(f"{USER_ID}{username}", row.id)
         return Principal(f"{USER_ID}{username}", username, frozenset(row.permissions))

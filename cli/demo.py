@@ -18,7 +18,7 @@ from cli.comparison import print_comparison
 from cli.http import Api, ApiError
 from cli.installation import Installation, Options, run
 from cli.output import clean, complain, console, emit, say, tell_error
-from cli.receiver import Received, Receiver
+from cli.receiver import TICKET_TOKEN, Received, Receiver
 from cli.render import watch
 from cli.samples import GUIDE_ASSET, load
 from cli.stream import follow
@@ -28,7 +28,8 @@ from engine.embedded import EmbeddedError
 PLAYBOOK = "incident-triage"
 PERMISSIONS = ["playbook:read", "playbook:write", "playbook:execute", "asset:read", "asset:write"]
 PATIENCE_SECONDS = 5.0
-EXPECTED = ("/slack", "/tickets")
+TICKETS = "/api/v4/projects/security%2Fincidents/issues"
+EXPECTED = ("/slack", TICKETS)
 """Places of the receiver where the live run, and only that, must have posted."""
 
 
@@ -69,7 +70,7 @@ def play(as_json: bool) -> int:
 
 def _installation(folder: Path, receiver: Receiver) -> Installation:
     # The egress guard refuses this machine's own addresses: only the receiver is allowed.
-    extra = {"STANCHION_EGRESS_ALLOW": receiver.address}
+    extra = {"STANCHION_EGRESS_ALLOW": receiver.address, "STANCHION_SECRET_TICKET_TOKEN": TICKET_TOKEN}
     return Installation(
         Options(
             folder / "data", port=0, temporal_port=0, ui_port=0, log_dir=folder / "logs", isolated=True, extra=extra
@@ -146,7 +147,9 @@ def parameters(receiver: Receiver) -> dict[str, Any]:
         "auto_assign": True,
         "intel_url": f"{receiver.url}/intel",
         "webhook_url": f"{receiver.url}/slack",
-        "ticket_url": f"{receiver.url}/tickets",
+        "ticket_service": "gitlab",
+        "ticket_project": "security/incidents",
+        "ticket_url": receiver.url,
     }
 
 

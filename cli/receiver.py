@@ -1,13 +1,14 @@
 """A small HTTP server on this machine that stands in for what an incident triage talks to, and records what came.
 
-It plays the incoming webhook of a chat, a source of threat intelligence and a ticket system; for the demo and tests.
+It plays the incoming webhook of a chat, a source of threat intelligence and GitLab; for the demo and tests.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
@@ -15,6 +16,9 @@ from urllib.parse import parse_qs, urlsplit
 
 SAFE = frozenset({"GET", "HEAD"})
 MAX_BODY = 1024 * 1024
+
+TICKET_TOKEN = "token-of-the-demo"
+"""What the receiver's GitLab takes for a token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,7 @@ class Receiver:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._received: list[Received] = []
+        self.tickets = Tickets()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
 
@@ -78,8 +83,36 @@ class Receiver:
         self._thread.join()
 
 
+@dataclass(slots=True)
+class Tickets:
+    """The issues of one project of GitLab, as far as a run needs them (REST API, version 4)."""
+
+    kept: list[dict[str, Any]] = field(default_factory=list)
+
+    def reply(self, method: str, path: str, body: Any, authorized: bool) -> tuple[int, Any]:
+        """Status and body of the answer: lists issues, newest first, finds them by their text, opens and shows one."""
+        parts = urlsplit(path)
+        found = re.fullmatch(r"/api/v4/projects/[^/]+/issues(?:/(\d+))?", parts.path)
+        if not authorized:
+            return 401, {"message": "401 Unauthorized"}
+        if found is None:
+            return 404, {"message": "404 Not Found"}
+        if found[1] is not None:
+            issue = next((one for one in self.kept if one["iid"] == int(found[1])), None)
+            return (404, {"message": "404 Not found"}) if issue is None else (200, issue)
+        if method in SAFE:
+            word = parse_qs(parts.query).get("search", [""])[0]
+            return 200, [one for one in reversed(self.kept) if word in str(one.get("description"))]
+        if method != "POST" or not isinstance(body, dict) or not body.get("title"):
+            return 400, {"message": {"title": ["can't be blank"]}}
+        number = len(self.kept) + 1
+        place = f"https://gitlab.example.com/security/incidents/-/issues/{number}"
+        self.kept.append({**body, "id": 1000 + number, "iid": number, "state": "opened", "web_url": place})
+        return 201, self.kept[-1]
+
+
 def reply(method: str, path: str, body: Any) -> tuple[int, Any]:
-    """Status and body of the answer: text stays text, everything else is JSON."""
+    """Status and body of the answer of all but GitLab: text stays text, everything else is JSON."""
     parts = urlsplit(path)
     place = parts.path.strip("/").split("/")[0]
     if place == "slack" and method == "POST":
@@ -89,11 +122,6 @@ def reply(method: str, path: str, body: Any) -> tuple[int, Any]:
         indicator = next((values[0] for values in asked.values()), parts.path.rsplit("/", 1)[-1])
         verdict = {"indicator": indicator, "verdict": "malicious", "score": 92, "sources": ["local-feed"]}
         return 200, verdict | {"severity": "high"}
-    if place == "tickets" and method == "POST":
-        title = body.get("title") if isinstance(body, dict) else None
-        return 201, {"id": "INC-1001", "title": title, "state": "open"}
-    if place == "tickets" and method in SAFE:
-        return 200, {"id": "INC-1001", "state": "open"}
     return 404, {"error": "nothing is here"}
 
 
@@ -107,7 +135,11 @@ def _handler(receiver: Receiver) -> type[BaseHTTPRequestHandler]:
             size = min(int(self.headers.get("Content-Length") or 0), MAX_BODY)
             body = _decode(self.rfile.read(size))
             receiver.record(Received(self.command, self.path, body))
-            status, answer = reply(self.command, self.path, body)
+            if self.path.startswith("/api/v4/"):
+                authorized = self.headers.get("Authorization") == f"Bearer {TICKET_TOKEN}"
+                status, answer = receiver.tickets.reply(self.command, self.path, body, authorized)
+            else:
+                status, answer = reply(self.command, self.path, body)
             content = answer.encode() if isinstance(answer, str) else json.dumps(answer).encode()
             # Without Date and Server, which would differ between a rehearsal and its run.
             self.send_response_only(status)

@@ -17,6 +17,8 @@ from typing import Any
 import httpx2
 import pytest
 
+from cli.demo import TICKETS
+
 GUIDE_PLAYBOOK = "pb-11223344-5566-7788-99aa-bbccddeeff00"
 GUIDE_ASSET = "a1b2c3d4-e5f6-7890-abcd-ef1234567890"
 STANCHION = [sys.executable, "-m", "cli.main"]
@@ -166,5 +168,5 @@ def test_demo_ends_by_itself_with_0() -> None:
     story = json.loads(done.stdout)
     rehearsal, live = story["scenes"]
     assert {one["method"] for one in rehearsal["received"]} <= {"GET", "HEAD"}
-    assert {one["path"] for one in live["received"] if one["method"] == "POST"} == {"/slack", "/tickets"}
+    assert {one["path"] for one in live["received"] if one["method"] == "POST"} == {"/slack", TICKETS}
     assert [scene["execution"]["dry_run"] for scene in story["scenes"]] == [True, False]

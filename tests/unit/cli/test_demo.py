@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from cli.demo import Scene, Story, faults_of
+from cli.demo import TICKETS, Scene, Story, faults_of
 from cli.receiver import Received
 from tests.unit.cli.serving import execution
 
 READ = Received("GET", "/intel", None)
 NOTIFICATION = Received("POST", "/slack", {"text": "x"})
-TICKET = Received("POST", "/tickets", {"title": "x"})
+TICKET = Received("POST", TICKETS, {"title": "x"})
 
 
 def story(rehearsed: list[Received], live: list[Received], state: str = "completed") -> Story:
@@ -29,7 +29,7 @@ def test_effect_of_the_rehearsal_is_wrong() -> None:
 
 def test_missing_effect_of_the_run_is_wrong() -> None:
     """A run that did not open the ticket is told."""
-    assert faults_of(story([], [NOTIFICATION])) == ["For real: nothing was posted to /tickets"]
+    assert faults_of(story([], [NOTIFICATION])) == [f"For real: nothing was posted to {TICKETS}"]
 
 
 def test_failed_run_is_wrong() -> None:

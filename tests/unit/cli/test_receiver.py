@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx2
 import pytest
 
-from cli.receiver import Received, Receiver, reply
+from cli.receiver import TICKET_TOKEN, Received, Receiver, reply
 
 
 def test_records_what_came() -> None:
@@ -42,3 +42,19 @@ def test_reading_changes_nothing(method: str, changes: bool) -> None:
 def test_unknown_place_is_not_found() -> None:
     """A playbook that talks to the wrong place fails, and is not fooled."""
     assert reply("POST", "/elsewhere", None)[0] == 404
+
+
+def test_tickets_are_kept_and_found() -> None:
+    """As GitLab does: opened with a token, listed newest first, found by their text."""
+    place = "/api/v4/projects/security%2Fincidents/issues"
+    headers = {"Authorization": f"Bearer {TICKET_TOKEN}"}
+    with Receiver() as receiver, httpx2.Client(base_url=receiver.url, trust_env=False) as http:
+        assert http.get(place).status_code == 401
+        assert http.post(place, json={}, headers=headers).status_code == 400
+        for title in ("one", "two"):
+            made = http.post(place, json={"title": title, "description": f"mark-{title}"}, headers=headers)
+            assert made.status_code == 201
+        assert [one["title"] for one in http.get(place, headers=headers).json()] == ["two", "one"]
+        assert [one["iid"] for one in http.get(f"{place}?search=mark-one", headers=headers).json()] == [1]
+        assert http.get(f"{place}/2", headers=headers).json()["title"] == "two"
+        assert http.get(f"{place}/3", headers=headers).status_code == 404

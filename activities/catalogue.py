@@ -14,6 +14,8 @@ from activities.errors import CatalogueError
 from activities.hosts.command import SshCommand
 from activities.hosts.upload import SshUpload
 from activities.http_request import HttpRequest
+from activities.know.enrich import FindingEnrich
+from activities.know.severity import FindingSeverity
 from activities.policies.compare import PolicyCompare
 from activities.reports.action import ReportRender
 from activities.scans.importing import ScanImport
@@ -36,6 +38,7 @@ log = logging.getLogger(__name__)
 BUILT_IN: tuple[type[AnyAction], ...] = (
     *(Echo, Fail, SetVariables, Sleep),
     *(HttpRequest, ScriptRun, SlackMessage),
+    *(FindingEnrich, FindingSeverity),
     *(SshCommand, SshUpload),
     *(ReportRender,),
     *(PortScan, ScanImport),

@@ -35,6 +35,8 @@ Of ``report.render``: ``template_failed``, ``report_too_large``, ``report_too_sl
 
 Of the scans: ``scanner_missing``, ``scan_failed``, ``too_many_targets``, ``invalid_report``.
 
+Of what looks things up (``activities.know``): ``no_store``, ``store_unavailable``.
+
 Of whatever keeps or reads an artifact: ``invalid_artifact``, ``artifact_too_large``, ``artifact_exists``,
 ``artifact_refused``, ``unknown_artifact``, ``no_store``, ``store_unavailable``.
 """

@@ -21,6 +21,8 @@ EXPECTED = {
     "core.set": Traits(safe=True, idempotent=True, quick=True),
     "core.sleep": Traits(idempotent=True),
     "email.send": Traits(),
+    "finding.enrich": Traits(safe=True, idempotent=True, quick=True),
+    "finding.severity": Traits(safe=True, idempotent=True, quick=True),
     "http.request": Traits(),
     "notify.send": Traits(),
     "notify.slack": Traits(),

@@ -29,6 +29,8 @@ EXAMPLES: dict[str, dict[str, object]] = {
         "text": "hello",
         "attachments": [{"artifact": "incident.html"}, {"name": "a.json", "content": {"a": 1}}],
     },
+    "finding.enrich": {"cves": "CVE-2021-44228"},
+    "finding.severity": {"score": 9.8, "exposure": "internet"},
     "http.request": {"method": "POST", "url": "https://example.com/x", "json": {"a": 1}},
     "notify.send": {
         "service": "pagerduty",

@@ -1,0 +1,1 @@
+"""The ``know`` family: what is known of vulnerabilities, assets, names and networks."""

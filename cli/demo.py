@@ -20,7 +20,7 @@ from cli.installation import Installation, Options, run
 from cli.output import clean, complain, console, emit, say, tell_error
 from cli.receiver import TICKET_TOKEN, Received, Receiver
 from cli.render import watch
-from cli.samples import GUIDE_ASSET, load
+from cli.samples import GUIDE_ASSET, load, load_intelligence
 from cli.stream import follow
 from cli.supervisor import StartError
 from engine.embedded import EmbeddedError
@@ -82,6 +82,7 @@ def _tell(receiver: Receiver, as_json: bool) -> Callable[[Installation], Any]:
     async def when_ready(installation: Installation) -> int:
         if not as_json:
             say(f"Everything runs in {installation.data_dir.parent}: {installation.sentence()}\n")
+        await asyncio.to_thread(load_intelligence, installation.database)
         return await asyncio.to_thread(_perform, installation.url, installation.token, receiver, as_json)
 
     return when_ready
@@ -145,7 +146,7 @@ def parameters(receiver: Receiver) -> dict[str, Any]:
     return {
         "notify_channel": "#incident-response",
         "auto_assign": True,
-        "intel_url": f"{receiver.url}/intel",
+        "cve": "CVE-2021-44228",
         "webhook_url": f"{receiver.url}/slack",
         "ticket_service": "gitlab",
         "ticket_project": "security/incidents",

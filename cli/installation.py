@@ -79,6 +79,14 @@ class Installation:
         return f"{scheme}://{f'[{self.reach}]' if ':' in self.reach else self.reach}:{self.port}"
 
     @property
+    def database(self) -> str:
+        """SQLAlchemy URL of the database of API and worker."""
+        from settings import Settings
+
+        # Given, so that an isolated installation takes nothing from the environment that we run in.
+        return Settings(data_dir=self.data_dir, database_url=self._base.get("STANCHION_DATABASE_URL")).database
+
+    @property
     def ui_url(self) -> str | None:
         """Base URL of Temporal's Web UI."""
         return f"http://{LOOPBACK}:{self.ui_port}" if self.ui_port else None

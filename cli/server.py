@@ -33,7 +33,7 @@ def up(
     temporal_port: TemporalPort = 7233,
     ui_port: UiPort = None,
     headless: Headless = False,
-    samples: Annotated[bool, typer.Option("--samples", help="Load the shipped playbooks and sample assets.")] = False,
+    samples: Annotated[bool, typer.Option("--samples", help="Load shipped playbooks, sample assets and CVEs.")] = False,
     log_dir: Annotated[Path | None, typer.Option(help="Folder for the parts' logs; else they go to stderr.")] = None,
     tls_self_signed: Annotated[
         bool, typer.Option("--tls-self-signed", help="Serve HTTPS with a certificate that is made for it.")
@@ -49,10 +49,11 @@ def up(
 
     async def serve(installation: Installation) -> int:
         if samples:
-            from cli.samples import load
+            from cli.samples import load, load_intelligence
 
             certificate = installation.tls[0] if installation.tls else None
             await asyncio.to_thread(load, installation.url, installation.token, certificate)
+            await asyncio.to_thread(load_intelligence, installation.database)
         _announce(installation, as_json)
         await asyncio.Event().wait()
         return 0

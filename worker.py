@@ -18,6 +18,7 @@ from activities.catalogue import load_catalogue
 from activities.execute import ActionRunner
 from activities.stores import Stores
 from engine.artifacts import DatabaseArtifacts
+from engine.assets import DatabaseAssets
 from engine.client import connect_patiently
 from engine.intel import DatabaseIntel
 from engine.policy_results import DatabasePolicyResults
@@ -76,6 +77,7 @@ def build_worker(
         host_keys=TrustedHostKeys(database),
         intel=DatabaseIntel(database),
         policy_results=DatabasePolicyResults(database),
+        assets=DatabaseAssets(database),
     )
     actions = ActionRunner(
         load_catalogue(), egress_allow=config.egress_allow, secrets=secret_chain(config, database), stores=stores

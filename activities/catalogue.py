@@ -14,7 +14,10 @@ from activities.errors import CatalogueError
 from activities.hosts.command import SshCommand
 from activities.hosts.upload import SshUpload
 from activities.http_request import HttpRequest
+from activities.know.assets import AssetLookup
+from activities.know.dns import DnsResolve
 from activities.know.enrich import FindingEnrich
+from activities.know.rdap import RdapLookup
 from activities.know.severity import FindingSeverity
 from activities.policies.compare import PolicyCompare
 from activities.reports.action import ReportRender
@@ -38,6 +41,7 @@ log = logging.getLogger(__name__)
 BUILT_IN: tuple[type[AnyAction], ...] = (
     *(Echo, Fail, SetVariables, Sleep),
     *(HttpRequest, ScriptRun, SlackMessage),
+    *(AssetLookup, DnsResolve, RdapLookup),
     *(FindingEnrich, FindingSeverity),
     *(SshCommand, SshUpload),
     *(ReportRender,),

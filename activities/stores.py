@@ -5,11 +5,12 @@ Actions import nothing of ``storage/`` (DESIGN.md §1): each store is a protocol
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from activities.artifacts import ArtifactStore
+from playbooks.record import Json
 
 if TYPE_CHECKING:
     from activities.policies.changes import PolicyResultStore
@@ -105,6 +106,39 @@ class IntelStore(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class AssetQuestion:
+    """Which assets are looked for; every field that is not None must match; ``tag`` is ``key`` or ``key=value``."""
+
+    id: str | None = None
+    hostname: str | None = None
+    ip: str | None = None
+    tag: str | None = None
+    limit: int = 20
+
+
+@dataclass(frozen=True, slots=True)
+class AssetFacts:
+    """An asset as it is stored."""
+
+    id: str
+    name: str
+    type: str
+    hostname: str | None
+    ip: str | None
+    url: str | None
+    tags: Mapping[str, Json]
+    attributes: Mapping[str, Json]
+
+
+class AssetStore(Protocol):
+    """The assets that playbooks run on."""
+
+    async def find(self, question: AssetQuestion) -> tuple[list[AssetFacts], int]:
+        """Those that match, by name, and how many there are.  Raises ``ActionError``: ``store_unavailable``."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class Stores:
     """The stores of this worker; None where it has none, as in a test of one action."""
 
@@ -112,3 +146,4 @@ class Stores:
     host_keys: HostKeyStore | None = None
     intel: IntelStore | None = None
     policy_results: PolicyResultStore | None = None
+    assets: AssetStore | None = None

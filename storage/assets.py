@@ -105,6 +105,35 @@ def find(connection: Connection, text: str) -> list[AssetRow]:
     return [_asset(row) for row in connection.execute(select(*_columns).where(_kept, named).limit(2))]
 
 
+def matching(
+    connection: Connection,
+    *,
+    asset_id: str | None = None,
+    hostname: str | None = None,
+    ip: str | None = None,
+    tag: str | None = None,
+    limit: int = 20,
+) -> tuple[list[AssetRow], int]:
+    """The assets for which all that is given is true, by name, and how many there are.
+
+    Host names are compared in any case, with and without the last dot (RFC 4343); ``ip`` is in its short notation, as
+    it is stored; ``tag`` is ``key``, or ``key=value``.
+    """
+    wanted: list[ColumnElement[bool]] = [_kept]
+    if asset_id is not None:
+        wanted.append(_a.id == asset_id)
+    if hostname is not None:
+        folded = hostname.rstrip(".").lower()
+        wanted.append(func.lower(_a.hostname).in_([folded, f"{folded}."]))
+    if ip is not None:
+        wanted.append(_a.ip == ip)
+    if tag is not None:
+        wanted.append(_has_tag(tag))
+    total = connection.execute(select(func.count()).select_from(assets).where(*wanted)).scalar_one()
+    rows = connection.execute(select(*_columns).where(*wanted).order_by(_a.search_text, _a.id).limit(limit))
+    return [_asset(row) for row in rows], total
+
+
 def list_assets(
     connection: Connection,
     *,

@@ -16,16 +16,19 @@ from activities.errors import CatalogueError
 from playbooks.actions import Catalogue, Traits
 
 EXPECTED = {
+    "asset.lookup": Traits(safe=True, idempotent=True, quick=True),
     "core.echo": Traits(safe=True, idempotent=True, quick=True),
     "core.fail": Traits(idempotent=True, quick=True),
     "core.set": Traits(safe=True, idempotent=True, quick=True),
     "core.sleep": Traits(idempotent=True),
     "email.send": Traits(),
+    "dns.resolve": Traits(safe=True, idempotent=True),
     "finding.enrich": Traits(safe=True, idempotent=True, quick=True),
     "finding.severity": Traits(safe=True, idempotent=True, quick=True),
     "http.request": Traits(),
     "notify.send": Traits(),
     "notify.slack": Traits(),
+    "rdap.lookup": Traits(safe=True, idempotent=True),
     "report.render": Traits(idempotent=True),
     "policy.compare": Traits(idempotent=True),
     "scan.ports": Traits(idempotent=True),

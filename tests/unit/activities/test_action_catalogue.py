@@ -35,6 +35,7 @@ EXPECTED = {
     "scan.import": Traits(safe=True, idempotent=True),
     "script.run": Traits(),
     "ssh.command": Traits(),
+    "ssh.upload": Traits(idempotent=True),
     "ticket.close": Traits(idempotent=True),
     "ticket.comment": Traits(idempotent=True),
     "ticket.create": Traits(idempotent=True),

@@ -27,7 +27,7 @@ up: install
 test: install
 	scripts/install-test-packages.sh
 	$(MAKE) check
-	$(BIN)/pytest -q -n auto
+	$(BIN)/pytest -q -n auto --dist loadgroup
 
 check: install
 	$(BIN)/ruff check

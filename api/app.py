@@ -14,6 +14,7 @@ from starlette.middleware.cors import CORSMiddleware
 from activities.catalogue import load_catalogue
 from api import docs, handlers
 from api.audit import Journal
+from api.console.app import add_console
 from api.cors import cors
 from api.executions import Executions
 from api.limits import Limiter
@@ -84,6 +85,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.metrics = metrics
     _add_routes(app)
+    add_console(app)
     if settings.cors_origins:
         app.add_middleware(CORSMiddleware, **cors(settings.cors_origins))
     app.add_middleware(Shell, metrics=metrics, limiter=limiter, hsts_seconds=settings.hsts_seconds)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import lru_cache
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Final, cast
 
 from fastapi import Depends
 from starlette.requests import Request
@@ -19,6 +19,9 @@ from api.services import Services, services_of
 from api.tokens import Principal
 
 Check = Callable[[Request], Awaitable[Principal]]
+
+SIGNED_IN: Final = "stanchion.signed_in"
+"""Where a request that the console makes inside of this process carries its principal; none from outside can."""
 
 
 @lru_cache
@@ -64,6 +67,9 @@ CurrentPrincipal = Annotated[Principal, Depends(_current)]
 
 
 async def _authenticate(request: Request, services: Services) -> Principal:
+    signed_in = request.scope.get(SIGNED_IN)
+    if isinstance(signed_in, Principal):
+        return signed_in
     token, problem = presented_token(request)
     principal: Principal | None = None
     if token is not None:

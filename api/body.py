@@ -83,13 +83,13 @@ async def read_definition(request: Request) -> tuple[bytes, Media]:
     return content, media
 
 
-async def read_bytes(request: Request) -> bytes:
+async def read_bytes(request: Request, limit: int | None = None) -> bytes:
     """The body of ``request``, given up as soon as it is known to be too large.
 
     Raises:
-        TooLarge: more bytes than ``STANCHION_MAX_BODY_BYTES``.
+        TooLarge: more bytes than ``limit``, which is ``STANCHION_MAX_BODY_BYTES`` unless given.
     """
-    limit = services_of(request).settings.max_body_bytes
+    limit = limit or services_of(request).settings.max_body_bytes
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and (len(announced) > 15 or int(announced) > limit):
         raise TooLarge(limit)

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Match
 
 from api.body import model_details
+from api.console.faults import refusal_page, wants_page
 from api.errors import MethodNotAllowed, error_response, shaped
 from api.phantom.errors import is_phantom, phantom_error
 from api.services import services_of
@@ -70,6 +71,8 @@ def _answer(request: Request, error: Refusal) -> Response:
 
 
 def _shaped(request: Request, error: Refusal) -> Response:
+    if wants_page(request):
+        return refusal_page(request, error)
     return phantom_error(error) if is_phantom(request.url.path) else error_response(error)
 
 

@@ -87,6 +87,12 @@ class TokenCache:
             return ADMIN, ""
         if not _FORM.fullmatch(token):
             return None, "The token is malformed."
+        return await self.find_by_hash(digest)
+
+    async def find_by_hash(self, digest: str) -> tuple[Principal | None, str]:
+        """Like ``find``, for a token of which only the hash is known: that of a session of the console."""
+        if self._is_admin(digest):
+            return ADMIN, ""
         known = self._known.get(digest) or await self._load(digest)
         if known is None:
             return None, "The token is unknown or revoked."
@@ -94,7 +100,7 @@ class TokenCache:
             return None, "The token has expired."
         if known.until <= time.monotonic():
             del self._known[digest]
-            return await self.find(token)
+            return await self.find_by_hash(digest)
         return known.principal, ""
 
     def forget(self, token_id: str) -> None:

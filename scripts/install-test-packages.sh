@@ -2,12 +2,13 @@
 # Install the Debian packages that the tests need: a Postgres to run against, and bubblewrap for script.run,
 # curl for the commands of the Phantom document, sshd and sudo for the hosts of tests, Pango and Poppler for reports
 # as PDF, the scanners that scan.ports and scan.host call and one whose results scan.import reads; iproute2, nftables
-# and faketime for the failure matrix.
+# and faketime for the failure matrix; a browser for the console.
 set -eu
 
 missing=""
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || missing="postgresql"
 command -v bwrap >/dev/null || missing="$missing bubblewrap"
+command -v chromium >/dev/null || missing="$missing chromium"
 command -v curl >/dev/null || missing="$missing curl"
 command -v nmap >/dev/null || missing="$missing nmap"
 command -v lynis >/dev/null || missing="$missing lynis"

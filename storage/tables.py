@@ -352,3 +352,12 @@ policy_results = Table(
     UniqueConstraint("execution_id", "step"),
     Index("ix_policy_results_of_asset", "asset_id", "baseline", "subject", "id"),
 )
+
+console_sessions = Table(
+    "console_sessions",
+    metadata,
+    Column("id_hash", IndexedWords, primary_key=True),
+    Column("token_hash", IndexedWords, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+)

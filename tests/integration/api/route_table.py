@@ -206,13 +206,19 @@ def table() -> dict[str, frozenset[str]]:
 
 
 def routes_of(app: FastAPI) -> list[str]:
-    """Every ``METHOD path`` that the application answers, the mounted interface too."""
+    """Every ``METHOD path`` that the application answers to programs, the mounted interface too."""
     return [
         f"{method} {path.replace(':playbook}', '}')}"
         for route, path in _routes(app.router.routes, "")
         for method in sorted(route.methods or ())
         if method != "HEAD"  # as GET
+        if not is_console(route)
     ]
+
+
+def is_console(route: Route) -> bool:
+    """Whether it is a page, which asks for a session and goes through these routes; see test_console.py."""
+    return route.endpoint.__module__.startswith("api.console.")
 
 
 def _routes(routes: object, prefix: str) -> list[tuple[Route, str]]:

@@ -22,7 +22,7 @@ def error_of(answer: httpx2.Response, status: int, code: str) -> dict[str, Any]:
     return error
 
 
-@pytest.mark.parametrize("path", ["/", "/api", "/api/nothing", "/restless", "/api/playbooks/"])
+@pytest.mark.parametrize("path", ["/api", "/nothing", "/api/nothing", "/restless", "/api/playbooks/"])
 async def test_unknown_route(api: httpx2.AsyncClient, path: str) -> None:
     """An unknown route is 404 in the one shape."""
     error_of(await api.get(path), 404, "not_found")

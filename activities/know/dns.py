@@ -118,7 +118,7 @@ class DnsResolve(Action[ResolveInput, ResolveOutput]):
         },
         "dns_failed": "The name server failed (SERVFAIL): it, or DNSSEC of the domain, is broken. Worth a retry.",
         "dns_refused": "The name server does not answer this worker, or not this question (REFUSED): ask another one.",
-        "bad_answer": "What came is no answer of the DNS: is it a name server that was asked?",
+        "bad_answer": "What came is no answer of the DNS: check that a name server was asked.",
         "no_nameserver": "The worker has no name server of its own (resolv.conf): name one.",
     }
     example: ClassVar[Mapping[str, Json]] = {"name": "{{ asset.hostname }}", "type": "AAAA"}

@@ -10,7 +10,8 @@ from api.phantom.auth import Caller
 from api.phantom.query import list_query
 from api.phantom.results import Run, action_run_id, place_of
 from api.phantom.routing import EXECUTE, READ_RUNS, Rest, listed
-from api.phantom.runs import number_of_step, read_open
+from api.phantom.runs import read_open
+from api.phantom.steps import number_of_step
 from api.phantom.wire import read_object, time_of
 from api.services import Services
 from executions.errors import BadRequest, NotFound

@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from sqlalchemy import Connection
 from starlette.requests import Request
 
+from api.errors import Forbidden
 from api.phantom.auth import Caller
 from api.phantom.query import list_query
 from api.phantom.resources import pretty_times
 from api.phantom.results import REPOSITORY
-from api.phantom.routing import READ_PLAYBOOKS, Rest, listed, number_of
+from api.phantom.routing import EXECUTE, READ_PLAYBOOKS, Rest, listed, number_of
+from api.phantom.runs import cancel_runs_of
 from api.phantom.wire import flag, number_in, read_object, time_of, truth_of
 from api.services import Services
 from executions.errors import BadRequest, NotFound
@@ -52,8 +54,8 @@ async def read_playbook_field(request: Request, services: Services, caller: Call
 
 @rest.route("POST", "/playbook/{number}", WRITE_PLAYBOOKS)
 async def update_playbook(request: Request, services: Services, caller: Caller) -> Json:
-    """Mark a playbook as active, or not; the rest is changed through the native interface."""
-    return await _activate(request, services, number_of(request), await read_object(request))
+    """Mark a playbook as active, or not, and with `cancel_runs` end its runs; the native interface changes the rest."""
+    return await _activate(request, services, caller, number_of(request), await read_object(request))
 
 
 @rest.route("POST", "/playbooks", WRITE_PLAYBOOKS)
@@ -65,15 +67,22 @@ async def toggle_playbook(request: Request, services: Services, caller: Caller) 
     number = number_in(given, "id")
     if number is None:
         raise BadRequest('"id" is required.')
-    return await _activate(request, services, number, given)
+    return await _activate(request, services, caller, number, given)
 
 
-async def _activate(request: Request, services: Services, number: int, body: Mapping[str, Json]) -> Json:
+async def _activate(
+    request: Request, services: Services, caller: Caller, number: int, body: Mapping[str, Json]
+) -> Json:
     if "active" not in body:
         raise BadRequest('"active" is required: nothing else of a playbook can be changed here.')
     active = truth_of(body["active"], "active")
+    cancels = not active and truth_of(body.get("cancel_runs", False), "cancel_runs")
+    if cancels and EXECUTE[0] not in caller.principal.permissions:
+        raise Forbidden(EXECUTE[0])
     entry = services.journal.entry(request, "playbook.activate", "playbook", str(number), {"active": active})
     await services.database.write(_set_active, number, active, entry)
+    if cancels:
+        await cancel_runs_of(request, services, caller, number)
     return {"success": True, "id": number}
 
 
@@ -99,26 +108,13 @@ async def _whole(request: Request, services: Services) -> Record:
 def _shown(request: Request, row: Record) -> Record:
     times = {"create_time": row["created_at"], "update_time": row["updated_at"]}
     shown: Record = {
+        **runs.PLAYBOOK_CONSTANTS,
         "active": row["active"],
-        "artifact_create": False,
-        "category": "",
-        "color": None,
         "create_time": time_of(row["created_at"]),
         "description": row["description"],
-        "disabled": False,
-        "draft_mode": False,
         "id": row["id"],
-        "labels": row["tags"],
-        "logging": True,
+        "labels": list(runs.LABELS),
         "name": row["name"],
-        "passed_validation": True,
-        "playbook_trigger": "artifact_created",
-        "playbook_type": "automation",
-        "python_version": "3",
-        "read_only": False,
-        "repo_name": REPOSITORY,
-        "run_as": None,
-        "safe_mode": False,
         "scm": runs.LOCAL,
         "slug": row["slug"],
         "tags": row["tags"],

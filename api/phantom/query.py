@@ -38,8 +38,8 @@ def list_query(request: Request, fields: Fields) -> Query:
     try:
         conditions = _conditions(request, fields)
         sort = _plain(params.get("sort"))
-        if sort is not None:
-            field_of(fields, sort)
+        if sort is not None and field_of(fields, sort).on is not None:
+            raise BadFilter(f'"{sort}" gives no order: there may be several of them.')
     except (UnknownField, BadFilter) as error:
         raise BadRequest(str(error)) from error
     order = (_plain(params.get("order")) or "asc").lower()

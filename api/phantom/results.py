@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from api.phantom.wire import message_time, time_of
+from executions.revisions import StepName
 from executions.truth import Truth
 from playbooks.record import Json, StepRecord
 from playbooks.states import State
@@ -25,6 +26,9 @@ REPOSITORY: Final = "local"
 APP: Final = "Stanchion"
 NODE: Final = "00000000-0000-4000-8000-000000000001"
 ACTION_TYPES: Final = {"action": "generic", "playbook": "playbook", "approval": "prompt"}
+ACTION_NAMES: Final = {"approval": "prompt"}
+"""What Phantom calls steps that are no actions, where it has a word for them."""
+
 RAN: Final = frozenset({State.RUNNING, State.COMPLETED, State.FAILED, State.CANCELLED})
 
 
@@ -175,6 +179,10 @@ def _status(step: StepRecord) -> str:
     return status_of(step.state)
 
 
+def _action_name(step: StepName) -> str:
+    return step.action or ACTION_NAMES.get(step.type, step.type)
+
+
 def _io(run: Run, index: int) -> Mapping[str, Any]:
     io = run.io.get(run.truth.revision.steps[index].id)
     return io if isinstance(io, dict) else {}
@@ -183,7 +191,7 @@ def _io(run: Run, index: int) -> Mapping[str, Any]:
 def _result(run: Run, index: int) -> Record:
     step, name = run.truth.record.steps[index], run.truth.revision.steps[index]
     number = action_run_id(run.row.id, index)
-    action = name.action or name.type
+    action = _action_name(name)
     return {
         "action": action,
         "action_run_id": number,
@@ -212,7 +220,7 @@ def _result(run: Run, index: int) -> Record:
 def _action_run(run: Run, index: int) -> Record:
     step, name = run.truth.record.steps[index], run.truth.revision.steps[index]
     return {
-        "action": name.action or name.type,
+        "action": _action_name(name),
         "assign_time": None,
         "cancelled": None if step.state is not State.CANCELLED else cancelled_of(run) or "cancelled",
         "cb_fn": "",
@@ -249,7 +257,7 @@ def _app_run(run: Run, index: int) -> Record:
     number = action_run_id(run.row.id, index)
     parameter, output = io.get("input"), io.get("output")
     return {
-        "action": name.action or name.type,
+        "action": _action_name(name),
         "action_run": number,
         "app": 1,
         "app_name": APP,

@@ -22,7 +22,8 @@ from playbooks.record import Json
 from storage import audit
 from storage.phantom.containers import ARTIFACTS, CONTAINERS
 from storage.phantom.filters import Condition, Kind
-from storage.phantom.records import Query, Record
+from storage.phantom.records import Query, Record, Records
+from storage.phantom.runs import LABELS
 from storage.phantom.users import USERS
 
 rest = Rest()
@@ -38,7 +39,6 @@ ROLES: Final[Mapping[str, frozenset[str]]] = {
 }
 """Roles that clients look for, and the permissions that make them."""
 
-LABELS: Final = ("events",)
 SENSITIVITIES: Final = ("red", "amber", "green", "white")
 MAX_FOUND: Final = 50
 
@@ -159,17 +159,33 @@ def _options() -> dict[str, Json]:
 
 @rest.route("GET", "/search", READ)
 async def search(request: Request, services: Services, caller: Caller) -> Json:
-    """Containers and artifacts whose name holds the words of `query`."""
+    """Containers whose name, and artifacts whose name or `cef`, holds the words of `query`.
+
+    `url` is where Phantom has the container, which clients take its number from.
+    """
     words = request.query_params.get("query", "").strip().strip("\"'")
     if not words:
         raise BadRequest('"query" is required.')
-    found: list[Record] = []
-    for kind, records in (("container", CONTAINERS), ("artifact", ARTIFACTS)):
-        query = Query([Condition("name", "icontains", words)], sort="id", descending=True, size=MAX_FOUND)
-        rows, _ = await services.database.read(records.page, query)
-        found += [{"category": kind, "id": row["id"], "title": row["name"], "url": f"/rest/{kind}/{row['id']}"}
-                  for row in rows]  # fmt: skip
+    containers = await _holding(services, CONTAINERS, words, "name", "description", "source_data_identifier")
+    artifacts = await _holding(services, ARTIFACTS, words, "name", "cef")
+    base = f"{request.url.scheme}://{request.url.netloc}"
+    found = [_found("container", row, f"{base}/mission/{row['id']}") for row in containers]
+    found += [_found("artifact", row, f"{base}/mission/{row['container']}/artifact/{row['id']}") for row in artifacts]
     return {"count": len(found), "num_pages": 1 if found else 0, "results": found, "data": found}
+
+
+async def _holding(services: Services, records: Records, words: str, *fields: str) -> list[Record]:
+    """The latest records that hold the words in one of these fields."""
+    rows: dict[int, Record] = {}
+    for field in fields:
+        query = Query([Condition(field, "icontains", words)], sort="id", descending=True, size=MAX_FOUND)
+        page, _ = await services.database.read(records.page, query)
+        rows |= {int(row["id"]): row for row in page}
+    return [rows[number] for number in sorted(rows, reverse=True)[:MAX_FOUND]]
+
+
+def _found(category: str, row: Record, url: str) -> Record:
+    return {"category": category, "id": row["id"], "title": row["name"], "url": url}
 
 
 @rest.route("GET", "/audit", ("audit:read",))

@@ -57,11 +57,17 @@ def of_container(name: str, container: ColumnElement[object]) -> ColumnElement[o
     return select(_c[name]).where(_c.id == container).scalar_subquery()
 
 
+_artifact: Fields = _fields(list(_a), {})
+
 CONTAINERS: Final = Records(
     containers,
     _fields(
         list(_c),
-        {"artifact_count": Field(_COUNT, "number"), "owner__username": Field(_of_user(_c.owner))},
+        {
+            "artifact": Field(_a.id, "number", of=_artifact, on=_a.container == _c.id),
+            "artifact_count": Field(_COUNT, "number"),
+            "owner__username": Field(_of_user(_c.owner)),
+        },
         {"owner_id": "owner", "asset_id": "asset", "severity_id": "severity", "severity__name": "severity",
          "status__name": "status", "label__name": "label", "tenant_id": "tenant"},
     ),

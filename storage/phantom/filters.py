@@ -7,10 +7,10 @@ database as a parameter only.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
-from sqlalchemy import ColumnElement, String, and_, cast, func, literal, not_
+from sqlalchemy import ColumnElement, String, and_, cast, func, literal, not_, select
 
 from storage.phantom.inside import inside
 
@@ -46,6 +46,10 @@ class Field:
     """What is compared in place of ``column`` for equality, since it has an index."""
     is_object: bool = False
     """Whether there are fields inside of it: ``cef__sourceAddress``."""
+    of: Fields | None = None
+    """The fields of other records that belong to each of these: ``artifact__name`` of a container."""
+    on: ColumnElement[bool] | None = None
+    """How such a record belongs; it is enough that one of them fits."""
 
 
 Fields = Mapping[str, Field]
@@ -84,6 +88,8 @@ def field_of(fields: Fields, name: str) -> Field:
         return found
     root, *keys = name.split("__")
     whole = fields.get(root)
+    if whole is not None and whole.of is not None:
+        return replace(field_of(whole.of, "__".join(keys)), on=whole.on)
     if whole is None or not whole.is_object or not all(keys):
         raise UnknownField(name, sorted(fields))
     return Field(inside(whole.column, keys), "inside")
@@ -91,6 +97,8 @@ def field_of(fields: Fields, name: str) -> Field:
 
 def _condition(field: Field, one: Condition) -> ColumnElement[bool]:
     found = _compared(field, one.operator, one.value)
+    if field.on is not None:
+        found = select(literal(1)).where(field.on, found).exists()
     # NULL fits no comparison, and so every exclusion.
     return func.coalesce(not_(found), literal(True)) if one.exclude else found
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from sqlalchemy import Connection, case, delete, func, insert, literal, select, update
+from sqlalchemy import Boolean, Connection, Text, case, delete, func, insert, literal, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from playbooks.states import State
 from storage.phantom.containers import artifacts_of, of_container
-from storage.phantom.filters import Field
+from storage.phantom.filters import Field, Kind
 from storage.phantom.records import Query, Record, Source, page_of
 from storage.phantom.tables import phantom_runs, playbook_numbers, taken_artifacts, users
 from storage.tables import executions, playbooks
@@ -20,6 +21,9 @@ Scope = Literal["all", "new"] | Sequence[int]
 
 LOCAL: Final = 1
 """Number of the one repository, ``local``."""
+
+LABELS: Final = ("events",)
+"""Labels of containers; every playbook runs on each."""
 
 RUNNING: Final = "running"
 SUCCESS: Final = "success"
@@ -39,6 +43,10 @@ _STARTED = func.coalesce(_e.started_at, _e.created_at)
 _UPDATED = func.coalesce(_e.finished_at, _e.started_at, _e.created_at)
 
 
+def _kind_of(value: object) -> Kind:
+    return "flag" if isinstance(value, bool) else "text"
+
+
 @dataclass(frozen=True, slots=True)
 class RunRow:
     """A run on a container; times in ms since the epoch."""
@@ -54,6 +62,7 @@ class RunRow:
     playbook: int
     playbook_name: str
     container_name: str | None
+    container_label: str | None
 
 
 _COLUMNS = [
@@ -68,6 +77,7 @@ _COLUMNS = [
     _PLAYBOOK.label("playbook"),
     _PLAYBOOK_NAME.label("playbook_name"),
     of_container("name", _r.container).label("container_name"),
+    of_container("label", _r.container).label("container_label"),
 ]
 _FROM = phantom_runs.join(executions, _e.number == _r.number)
 
@@ -98,7 +108,29 @@ RUN_FIELDS: Final = {
 
 _RUNS: Final = Source(_FROM, _COLUMNS, RUN_FIELDS, _r.number)
 
+PLAYBOOK_CONSTANTS: Final[dict[str, Any]] = {
+    "artifact_create": False,
+    "category": "",
+    "color": None,
+    "disabled": False,
+    "draft_mode": False,
+    "logging": True,
+    "passed_validation": True,
+    "playbook_trigger": "artifact_created",
+    "playbook_type": "automation",
+    "python_version": "3",
+    "read_only": False,
+    "repo_name": "local",
+    "run_as": None,
+    "safe_mode": False,
+}
+"""What is the same for every playbook here; clients filter by it all the same."""
+
 PLAYBOOK_FIELDS: Final = {
+    **{
+        name: Field(literal(value, Boolean() if isinstance(value, bool) else Text()), _kind_of(value))
+        for name, value in PLAYBOOK_CONSTANTS.items()
+    },
     "id": Field(_n.id, "number"),
     "name": Field(playbooks.c.name),
     "active": Field(_n.active, "flag"),
@@ -108,10 +140,9 @@ PLAYBOOK_FIELDS: Final = {
     "version": Field(playbooks.c.revision, "number"),
     "scm": Field(literal(LOCAL), "number"),
     "scm__name": Field(literal("local")),
-    "labels": Field(playbooks.c.tags, "json"),
+    "labels": Field(literal(json.dumps(LABELS), Text()), "json"),
+    "slug": Field(playbooks.c.slug),
     "tags": Field(playbooks.c.tags, "json"),
-    "playbook_type": Field(literal("automation")),
-    "disabled": Field(literal(False), "flag"),
 }
 
 _PLAYBOOKS: Final = Source(

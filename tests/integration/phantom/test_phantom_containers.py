@@ -256,6 +256,10 @@ async def test_notes_comments_and_pins(phantom: Phantom) -> None:
         ({"_exclude_owner": "1"}, ["alpha two", 'Beta, "x"']),
         ({"_filter_owner__username": '"admin"'}, ["Alpha one"]),
         ({"_filter_artifact_count": "1"}, ["Alpha one"]),
+        ({"_filter_artifact__cef__address__isnull": "False"}, ["Alpha one"]),
+        ({"_filter_artifact__cef__address": '"10.0.0.1"', "_filter_artifact__name__icontains": "ONE"}, ["Alpha one"]),
+        ({"_exclude_artifact__cef__address": '"10.0.0.1"'}, ["alpha two", 'Beta, "x"']),
+        ({"_filter_artifact__id__gt": "0"}, ["Alpha one"]),
         ({"_filter_artifact_count__gt": "0"}, ["Alpha one"]),
         ({"_filter_create_time__gt": '"2016-01-15"'}, ["Alpha one", "alpha two", 'Beta, "x"']),
         ({"_filter_create_time__lt": '"2016-01-15T22:15:55.171000Z"'}, []),
@@ -267,7 +271,9 @@ async def test_notes_comments_and_pins(phantom: Phantom) -> None:
 )
 async def test_filters(phantom: Phantom, params: dict[str, str], names: list[str] | None) -> None:
     """Every operator, with values as clients write them."""
-    await phantom.container(name="Alpha one", severity="high", owner_id="admin", artifacts=[{}])
+    await phantom.container(
+        name="Alpha one", severity="high", owner_id="admin", artifacts=[{"name": "one", "cef": {"address": "10.0.0.1"}}]
+    )
     await phantom.container(name="alpha two")
     await phantom.container(name='Beta, "x"', status="closed", close_time="2020-01-01T00:00:00Z")
     found = await phantom.get("container", **params)
@@ -285,6 +291,7 @@ async def test_filters(phantom: Phantom, params: dict[str, str], names: list[str
         {"_filter_id": '"x"'}, {"_filter_name__isnull": '"x"'}, {"_filter_id__range": "(1)"},
         {"_filter_create_time__gt": '"soon"'}, {"_filter_name__regex": '"("'}, {"page": "-1"}, {"page_size": "x"},
         {"_filter_name": "[1,2]"}, {"_filter_data": '"x"'}, {"_filter_name__sounds": '"x"'},
+        {"_filter_artifact__colour": '"red"'}, {"sort": "artifact__name"}, {"_filter_artifact__": "1"},
     ],
 )  # fmt: skip
 async def test_filters_that_are_refused(phantom: Phantom, params: dict[str, str]) -> None:
@@ -309,3 +316,15 @@ async def test_artifacts_by_their_container(phantom: Phantom) -> None:
     pretty = await phantom.get("artifact", _filter_container=second, pretty="")
     assert pretty["data"][0]["_pretty_container"] == "two"
     assert (await phantom.get("search", query='"one"'))["count"] == 1
+
+
+async def test_search(phantom: Phantom) -> None:
+    """By what the artifacts hold too; a client takes the number of the container from the link, as Polarity does."""
+    container = await phantom.container(name="Port scan", description="from 10.9.8.7")
+    artifact = await phantom.artifact(container, name="source", cef={"sourceAddress": "10.9.8.7"})
+    found = await phantom.get("search", query='"10.9.8.7"')
+    told = [(one["category"], one["id"], int(one["url"].split("/")[4])) for one in found["results"]]
+    assert told == [("container", container, container), ("artifact", artifact, container)]
+    assert (found["count"], found["num_pages"]) == (2, 1)
+    assert (await phantom.get("search", query="10.9.8.8"))["results"] == []
+    await phantom.fails("GET", "search", 400)

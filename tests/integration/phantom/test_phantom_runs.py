@@ -284,6 +284,44 @@ async def test_actions_and_app_runs(phantom: Phantom) -> None:
     await phantom.fails("GET", "action_run/123456789", 404)
 
 
+@pytest.mark.parametrize(
+    ("params", "names"),
+    [
+        ({"_filter_playbook_run__status": '"failed"'}, ["b"]),
+        ({"_exclude_playbook_run__status": '"failed"'}, ["a"]),
+        ({"_filter_playbook__name__icontains": '"GOOD"'}, ["a"]),
+        ({"_filter_container__name": '"An incident"', "_filter_container__label__in": '["events"]'}, ["a", "b"]),
+        ({"_filter_container__name": '"another"'}, []),
+    ],
+)
+async def test_steps_are_found_by_their_run(phantom: Phantom, params: dict[str, str], names: list[str]) -> None:
+    """Fields of the run, its playbook and its container filter them, and are not shown."""
+    good, bad = await playbook(phantom, echo("a"), name="Good one"), await playbook(phantom, fails("b"))
+    container = await phantom.container()
+    for name in (good, bad):
+        await phantom.ended(await phantom.run(name, container))
+    for path in ("action_run", f"container/{container}/actions"):
+        found = await phantom.get(path, **params)
+        assert sorted(one["name"] for one in found["data"]) == names
+        assert not any("__" in field for one in found["data"] for field in one)
+    assert (await phantom.get("app_run", **params))["count"] == len(names)
+
+
+async def test_a_deactivated_playbook_ends_its_runs(phantom: Phantom) -> None:
+    """Where `cancel_runs` asks for it; those of other playbooks go on."""
+    name, other = await playbook(phantom, sleeps("a", 60)), await playbook(phantom, sleeps("b", 60))
+    container = await phantom.container()
+    run, beside = await phantom.run(name, container), await phantom.run(other, container)
+    number = (await phantom.get(f"playbook_run/{run}"))["playbook"]
+    await phantom.post(f"playbook/{number}", {"active": True, "cancel_runs": True})
+    assert (await phantom.get(f"playbook_run/{run}"))["status"] == "running"
+    await phantom.post(f"playbook/{number}", {"active": False, "cancel_runs": True})
+    ended = await phantom.get(f"playbook_run/{run}")
+    assert (ended["status"], ended["cancelled"]) == ("failed", "the playbook was deactivated")
+    assert (await phantom.get(f"playbook_run/{beside}"))["status"] == "running"
+    await phantom.post(f"playbook_run/{beside}", {"cancel": True})
+
+
 async def test_approvals_are_answered(phantom: Phantom) -> None:
     """As clients do it: they look what is pending on a container, and answer."""
     name = await playbook(phantom, ASK, echo("b"))
@@ -295,6 +333,7 @@ async def test_approvals_are_answered(phantom: Phantom) -> None:
             while not (found := await phantom.get("approval", **params))["data"]:
                 await asyncio.sleep(0.05)
         [approval] = found["data"]
+        assert (await phantom.get("action_run", _filter_action='"prompt"', _filter_playbook_run=run))["count"] == 1
         assert (approval["name"], approval["playbook_run"]) == ("Go on?", run)
         assert (await phantom.post(f"approval/{approval['id']}", {"status": said, "responses": ["ok"]}))["success"]
         assert (await phantom.ended(run))["status"] == status

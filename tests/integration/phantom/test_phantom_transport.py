@@ -248,6 +248,11 @@ async def test_playbooks(phantom: Phantom) -> None:
     [listed] = (await phantom.get("playbook", pretty=""))["data"]
     assert (listed["name"], listed["active"], listed["_pretty_scm"]) == (made["name"], True, "local")
     number = listed["id"]
+    for field in listed:
+        if not field.startswith("_pretty_"):
+            await phantom.get("playbook", **{f"_filter_{field}__isnull": "False"})
+    polarity = {"_filter_labels__contains": "'events'", "_exclude_category": "'deprecated'"}
+    assert [one["labels"] for one in (await phantom.get("playbook", **polarity))["data"]] == [["events"]]
     whole = await phantom.get(f"playbook/{number}")
     assert whole["coa_data"]["definition"]["name"] == made["name"]
     assert await phantom.get(f"playbook/{number}/name") == {"name": made["name"]}

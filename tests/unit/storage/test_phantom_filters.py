@@ -160,7 +160,8 @@ def test_every_field_can_be_sorted_and_compared(stored: Database) -> None:
     """No field of any list ends in an error of the database."""
     samples = {"text": "x", "number": "1", "time": "2026-01-01", "flag": "true", "json": "x"}
     for name, field in CONTAINERS.fields.items():
-        page(stored, ("sort", name), ("order", "desc"))
+        if field.on is None:  # of several that belong to a container none gives it its place
+            page(stored, ("sort", name), ("order", "desc"))
         for operator in ("exact", "in", "gt", "isnull", "icontains"):
             value = "true" if operator == "isnull" else samples[field.kind]
             if operator != "gt" or field.kind not in ("flag", "json"):
@@ -171,6 +172,8 @@ def test_every_field_can_be_sorted_and_compared(stored: Database) -> None:
         stored.read_sync(runs.list_playbooks, Query(sort=name))
     for name in ARTIFACTS.fields:
         stored.read_sync(ARTIFACTS.page, Query(sort=name))
+        if name in (CONTAINERS.fields["artifact"].of or {}):
+            page(stored, (f"_filter_artifact__{name}__isnull", "false"))
 
 
 def test_a_source_is_found_by_its_asset(stored: Database) -> None:

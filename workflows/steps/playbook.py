@@ -7,7 +7,9 @@ it too.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from datetime import timedelta
+from typing import Any
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy, SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
@@ -19,7 +21,7 @@ from temporalio.exceptions import (
     WorkflowAlreadyStartedError,
     is_cancelled_exception,
 )
-from temporalio.workflow import ChildWorkflowCancellationType, ParentClosePolicy
+from temporalio.workflow import ChildWorkflowCancellationType, ChildWorkflowHandle, ParentClosePolicy
 
 from playbooks.contract import (
     ATTRIBUTE_ASSET,
@@ -93,22 +95,8 @@ async def _attempt(at: At, pinned: PinnedPlaybook, parameters: dict[str, Json]) 
         raise
     if opened.faults:
         return Outcome(State.FAILED, error=ErrorInfo("validation_error", "; ".join(opened.faults)))
-    given = _input(at, pinned, opened.parameters, execution_id)
     try:
-        starting = workflow.start_child_workflow(
-            pinned.slug,
-            given,
-            id=workflow_id(pinned.id, str(given.asset["id"])),
-            result_type=dict,
-            cancellation_type=ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
-            parent_close_policy=ParentClosePolicy.REQUEST_CANCEL,
-            task_timeout=TASK_TIMEOUT,
-            memo=memo_of(given),
-            search_attributes=_attributes(given),
-            static_summary=f"{pinned.name} on {given.asset.get('name', given.asset['id'])}",
-            static_details=f"Sub-playbook of `{at.state.given.execution_id}`, step `{at.label}`",
-        )
-        handle = await at.machine.outside(starting)
+        handle = await at.machine.outside(_start(at, pinned, _input(at, pinned, opened.parameters, execution_id)))
     except WorkflowAlreadyStartedError:
         await _discard(at, execution_id)
         return None
@@ -125,6 +113,23 @@ async def _attempt(at: At, pinned: PinnedPlaybook, parameters: dict[str, Json]) 
             raise
         return _failed(pinned, execution_id, error)
     return Outcome(State.COMPLETED, {"execution_id": execution_id, **result})
+
+
+def _start(at: At, pinned: PinnedPlaybook, given: RunInput) -> Awaitable[ChildWorkflowHandle[Any, Any]]:
+    """The start of the sub-playbook, under the id by which Temporal tells whether it is running already."""
+    return workflow.start_child_workflow(
+        pinned.slug,
+        given,
+        id=workflow_id(pinned.id, str(given.asset["id"])),
+        result_type=dict,
+        cancellation_type=ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
+        parent_close_policy=ParentClosePolicy.REQUEST_CANCEL,
+        task_timeout=TASK_TIMEOUT,
+        memo=memo_of(given),
+        search_attributes=_attributes(given),
+        static_summary=f"{pinned.name} on {given.asset.get('name', given.asset['id'])}",
+        static_details=f"Sub-playbook of `{at.state.given.execution_id}`, step `{at.label}`",
+    )
 
 
 def _failed(pinned: PinnedPlaybook, execution_id: str, error: ChildWorkflowError) -> Outcome:

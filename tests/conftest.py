@@ -22,8 +22,8 @@ PLUGINS = Path(__file__).parent / "plugins"
 sys.path.append(str(PLUGINS))
 
 # The same examples each time: a run that fails does so for a change in the code.
-settings.register_profile("same", derandomize=True, database=None)
-settings.register_profile("explore")
+settings.register_profile("same", derandomize=True, database=None, deadline=None)
+settings.register_profile("explore", deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 TEMPORAL_VARIABLE = "STANCHION_TEST_TEMPORAL"

@@ -227,7 +227,7 @@ def test_nesting_is_no_way_to_break_a_list(text: str) -> None:
 
 
 @given(name=st.text(max_size=20), value=st.text(max_size=60))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=60, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=60)
 def test_no_value_ends_in_an_error_of_the_database(stored: Database, name: str, value: str) -> None:
     """Neither on SQLite nor on Postgres: it finds something, nothing, or is refused."""
     plain = ("name", "id", "create_time", "tags", "name__regex", "name__in", "id__in", "data", "custom_fields__x")

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
+from tests.mail_server import PASSWORD, USER, mail_server
 from tests.stack import Stack, running_stack, stack_settings
 from tests.ticket_services import SITES, TOKEN, GitHubSite, text_of, ticket_site
-from tests.unit.activities.action_support import LocalServer, http_answer
+from tests.unit.activities.action_support import LocalServer, http_answer, make_certificate
 
 
 async def run(stack: Stack, name: str, parameters: dict[str, Any], **body: Any) -> dict[str, Any]:
@@ -77,3 +78,35 @@ async def test_a_triage_without_services_tells_nobody(tmp_path: Path) -> None:
         live = await run(stack, "incident-triage", {})
     assert live["status"] == "completed"
     assert [step(live, name)["status"] for name in ("Notify on-call", "Open ticket")] == ["skipped", "skipped"]
+
+
+@pytest.mark.parametrize("login", [True, False])
+async def test_a_compliance_check_mails_the_stakeholders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, login: bool
+) -> None:
+    """By STARTTLS and a login, or by a relay that wants none; rehearsed first, which connects to nothing."""
+    certificate = make_certificate(tmp_path)
+    if login:
+        monkeypatch.setenv("STANCHION_SECRET_MAIL_PASSWORD", PASSWORD)
+    parameters: dict[str, Any] = {
+        "stakeholders": ["ada@example.com", "bob@example.com"],
+        "mail_host": "127.0.0.1",
+        "mail_ca": certificate.file.read_text(),
+        "mail_user": USER if login else "",
+    }
+    async with mail_server(certificate.server_context, login=login) as server:
+        parameters["mail_port"] = server.port
+        async with running_stack(stack_settings(tmp_path)) as stack:
+            rehearsed = await run(stack, "compliance-check", parameters, dry_run=True)
+            assert (rehearsed["status"], server.connections) == ("completed", 0)
+            live = await run(stack, "compliance-check", parameters)
+    assert live["status"] == "completed", live
+    sent, other = ("Email stakeholders", "Email stakeholders without a login")[:: 1 if login else -1]
+    assert (step(live, sent)["status"], step(live, other)["status"]) == ("completed", "skipped"), live
+    (taken,) = server.taken
+    assert (taken.recipients, taken.tls, taken.user) == (parameters["stakeholders"], True, USER if login else None)
+    assert taken.message["Subject"] == "Compliance of web-01"
+    (attached,) = taken.message.iter_attachments()
+    assert json.loads(attached.get_payload(decode=True)) == step(live, "Write the report")["output"]
+    assert step(rehearsed, sent)["output"]["message_id"] != step(live, sent)["output"]["message_id"]
+    assert PASSWORD not in json.dumps(live)

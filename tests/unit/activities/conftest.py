@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
-import ipaddress
-import ssl
-import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from activities import web
 from activities.action import ActionContext
-from tests.unit.activities.action_support import Certificate, LocalServer, Stage, make_context, make_stage
+from tests.unit.activities.action_support import (
+    Certificate,
+    LocalServer,
+    Stage,
+    make_certificate,
+    make_context,
+    make_stage,
+)
 
 
 @pytest.fixture
@@ -34,32 +33,7 @@ async def server() -> AsyncIterator[LocalServer]:
 @pytest.fixture
 def certificate(tmp_path: Path) -> Certificate:
     """A certificate that nobody trusts until ``trusted`` says so."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.fromtimestamp(time.time(), datetime.UTC)
-    signed = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(
-            x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
-            critical=False,
-        )
-        .sign(key, hashes.SHA256())
-    )
-    certificate_file, key_file = tmp_path / "certificate.pem", tmp_path / "key.pem"
-    certificate_file.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
-    key_file.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate_file, key_file)
-    return Certificate(certificate_file, context)
+    return make_certificate(tmp_path)
 
 
 @pytest.fixture

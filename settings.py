@@ -77,6 +77,15 @@ class Settings(BaseSettings):
     egress_allow: str = Field(
         "", description="Comma-separated hosts, addresses or networks that actions may reach though they are private."
     )
+    retention_executions_days: int | None = Field(
+        None,
+        ge=1,
+        description="Days that executions are kept after they have closed, with steps and artifacts; unset: for ever.",
+    )
+    retention_audit_days: int | None = Field(
+        None, ge=1, description="Days that the audit trail is kept; unset: for ever. What stays can still be verified."
+    )
+    retention_keys_days: int = Field(7, ge=1, description="Days that an Idempotency-Key is remembered.")
     sweep_interval: float = Field(15.0, gt=0, description="Seconds between sweeps for runs closed behind our back.")
     worker_activities: int = Field(100, ge=1, description="Activities that one worker runs at once.")
     worker_workflow_tasks: int = Field(50, ge=2, description="Workflow tasks that one worker handles at once.")

@@ -26,6 +26,11 @@ class ClosedAnswers:
             self._kept.move_to_end(execution_id)
         return body
 
+    def clear(self) -> None:
+        """Drops all: some may have been deleted."""
+        self._kept.clear()
+        self._size = 0
+
     def put(self, execution_id: str, body: bytes) -> None:
         """Keeps the body of an answer about an execution that has closed."""
         if len(body) > LARGEST or execution_id in self._kept:

@@ -23,6 +23,7 @@ from api.metrics import Metrics, installed_version
 from api.openapi import DESCRIPTION, build_openapi
 from api.phantom.app import phantom
 from api.phantom.auth import Gate
+from api.retention import Retention
 from api.routes import (
     actions,
     approvals,
@@ -70,7 +71,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with _running(settings, limiter) as services:
+        async with _running(settings, limiter, metrics) as services:
             app.state.services = services
             yield
 
@@ -119,7 +120,7 @@ def _serve_openapi(app: FastAPI) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _running(settings: Settings, limiter: Limiter | None) -> AsyncIterator[Services]:
+async def _running(settings: Settings, limiter: Limiter | None, metrics: Metrics) -> AsyncIterator[Services]:
     """The services while the application runs, with the tasks that belong to them."""
     database = Database(settings.database)
     temporal = await connect(settings, database, lazy=True, retry=API_RETRY)
@@ -142,7 +143,11 @@ async def _running(settings: Settings, limiter: Limiter | None) -> AsyncIterator
     tasks = [
         asyncio.create_task(services.journal.run()),
         asyncio.create_task(
-            sweep_for_ever(services.executions, settings.sweep_interval, settings.temporal_retention_days)
+            sweep_for_ever(
+                services.executions,
+                settings.sweep_interval,
+                Retention(service, settings, Sealer.of(settings), metrics),
+            )
         ),
         asyncio.create_task(keep_for_ever(services.timetables, settings.sweep_interval)),
     ]

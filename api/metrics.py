@@ -27,6 +27,14 @@ class Metrics:
         self.in_progress = Gauge(
             "stanchion_http_requests_in_progress", "Requests that are being answered.", registry=self.registry
         )
+        self._forgotten = Counter(
+            "stanchion_retention_deleted", "What was deleted since it was old.", ["kind"], registry=self.registry
+        )
+        self.retention_at = Gauge(
+            "stanchion_retention_last_success_seconds",
+            "When retention last came to its end, in seconds since the epoch; 0: not yet.",
+            registry=self.registry,
+        )
         build = Gauge("stanchion_build_info", "The version that runs.", ["version"], registry=self.registry)
         build.labels(installed_version()).set(1)
 
@@ -36,6 +44,10 @@ class Metrics:
         self._requests.labels(route, method, str(status)).inc()
         if seconds is not None:
             self._seconds.labels(route, method).observe(seconds)
+
+    def forgotten(self, kind: str, count: int) -> None:
+        """Count what retention has deleted."""
+        self._forgotten.labels(kind).inc(count)
 
     def render(self) -> bytes:
         """The metrics in Prometheus' text format."""

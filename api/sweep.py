@@ -11,11 +11,12 @@ import asyncio
 import structlog
 
 from api.executions import Executions
+from api.retention import Retention
 from engine.errors import TemporalUnavailable
 from executions.timetables import Timetables
 from executions.truth import START_WINDOW_MS, Unsettled
 from playbooks.states import State
-from storage import blobs, executions
+from storage import executions
 from storage.clock import now_ms
 from storage.errors import DatabaseUnavailable
 from storage.executions import ExecutionSummary
@@ -23,13 +24,6 @@ from storage.executions import ExecutionSummary
 PAGE = 200
 YOUNG_MS = 5_000
 """Runs younger than this are left alone: they are most often just being started."""
-
-DAY_MS = 86_400_000
-KEYS_KEPT_MS = 7 * DAY_MS
-"""How long an idempotency key is remembered."""
-
-REPLAYS_KEPT_MS = 366 * DAY_MS
-"""How long the deliveries of a hook are remembered: not every sender signs the time."""
 
 FORGET_SECONDS = 3600
 
@@ -39,8 +33,11 @@ SCHEDULES_SECONDS = 15.0
 log = structlog.get_logger("api.sweep")
 
 
-async def sweep_for_ever(service: Executions, interval: float, retention_days: int) -> None:
-    """Sweeps every ``interval`` seconds; what cannot be reached is tried again the next time."""
+async def sweep_for_ever(service: Executions, interval: float, retention: Retention) -> None:
+    """Sweeps every ``interval`` seconds, and every hour deletes what is old.
+
+    What cannot be reached is tried again the next time.
+    """
     loop = asyncio.get_running_loop()
     forgotten = loop.time() - FORGET_SECONDS
     while True:
@@ -48,7 +45,7 @@ async def sweep_for_ever(service: Executions, interval: float, retention_days: i
         try:
             await sweep(service)
             if loop.time() - forgotten >= FORGET_SECONDS:
-                await forget(service, retention_days)
+                await retention.apply()
                 forgotten = loop.time()
         except (DatabaseUnavailable, TemporalUnavailable) as error:
             log.warning("sweep put off", reason=str(error))
@@ -80,18 +77,6 @@ async def sweep(service: Executions) -> int:
         if len(rows) < PAGE:
             return seen
         after = rows[-1].number
-
-
-async def forget(service: Executions, retention_days: int) -> None:
-    """Deletes what nothing can refer to any more: old idempotency keys, and payloads that were kept for Temporal.
-
-    A payload is needed as long as a history that refers to it: Temporal drops those of closed runs after
-    ``retention_days``, and a run that is open may refer to whatever was stored since it began.
-    """
-    now = now_ms()
-    await service.database.write(executions.forget_keys, now - KEYS_KEPT_MS, now - REPLAYS_KEPT_MS)
-    oldest = await service.database.read(executions.oldest_open)
-    await service.database.write(blobs.forget, min(now, oldest or now) - (retention_days + 1) * DAY_MS)
 
 
 async def _look(service: Executions, summary: ExecutionSummary) -> None:

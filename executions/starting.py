@@ -61,6 +61,10 @@ class RunRequest:
         return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
+FORGOTTEN_MS = 60_000
+"""A start is taken back within seconds: a key that is older than this and names no execution has outlived it."""
+
+
 @dataclass(frozen=True, slots=True)
 class RerunRequest:
     """A rerun that is asked for, from the start or from what had failed."""
@@ -266,6 +270,8 @@ class Starter:
         if first.body_hash != request.fingerprint(playbook.id):
             raise IdempotencyMismatch("This Idempotency-Key was used with another playbook or body.")
         row = await self.database.read(executions.get, first.execution_id)
+        if row is None and now_ms() - first.created_at > FORGOTTEN_MS:
+            raise IdempotencyMismatch("This Idempotency-Key began an execution that was deleted since, being old.")
         if row is None:
             raise Unavailable("temporal", "the first request with this key is being taken back; try again")
         revision = await self.revisions.get(row.playbook_id, row.revision)

@@ -24,6 +24,9 @@ CHECKPOINT = "audit checkpoint"
 Sign = Callable[[str], str | None]
 IsSigned = Callable[[str, str | None], bool]
 
+BATCH = 5000
+"""Entries that one checkpoint lets go of at most."""
+
 _PAGE = 1000
 _a = audit.c
 _CONTENT = [_a[name] for name in ("at", "actor_id", "actor_name", "action", "object_type", "object_id", "outcome")]
@@ -86,7 +89,7 @@ def verify(connection: Connection, is_signed: IsSigned, expected: tuple[int, str
     return replace(start, entries=entries, last_id=last, hash=previous, broken_id=broken, fault=fault)
 
 
-def forget(connection: Connection, before: int, now: int, sign: Sign, at_most: int = 5000) -> int:
+def forget(connection: Connection, before: int, now: int, sign: Sign, at_most: int = BATCH) -> int:
     """Let go of the oldest entries from before ``before`` (ms), ``at_most`` of them; how many went.
 
     An entry that is old, but stands behind a younger one, stays until that one goes too.

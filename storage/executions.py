@@ -87,10 +87,11 @@ class Inserted:
 
 @dataclass(frozen=True, slots=True)
 class Repeated:
-    """The key was used before, and nothing was written."""
+    """The key was used before, at ``created_at`` (ms), and nothing was written."""
 
     execution_id: str
     body_hash: str
+    created_at: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +154,7 @@ _own_io = execution_io.c.number == select(_c.number).where(_c.id == bindparam("e
 _GET_IO = select(execution_io.c.io).where(_own_io)
 _GET_ITERATIONS = select(execution_io.c.iterations).where(_own_io)
 _GET_VARS = select(execution_io.c.vars).where(_own_io)
-_GET_KEY = select(idempotency_keys.c.execution_id, idempotency_keys.c.body_hash).where(
+_GET_KEY = select(idempotency_keys.c.execution_id, idempotency_keys.c.body_hash, idempotency_keys.c.created_at).where(
     idempotency_keys.c.principal == bindparam("for_principal"), idempotency_keys.c.key == bindparam("for_key")
 )
 _DISCARD = delete(executions).where(_c.id == bindparam("execution_id"), _c.state.is_(None), _c.closed_at.is_(None))
@@ -309,7 +310,7 @@ def _claim(connection: Connection, idempotency: IdempotencyKey, new: NewExecutio
     while connection.execute(_INSERT_KEY[connection.dialect.name], values).first() is None:
         # None here: the one that took it was discarded between the two statements.
         if (row := connection.execute(_GET_KEY, named).one_or_none()) is not None:
-            return Repeated(row.execution_id, row.body_hash)
+            return Repeated(row.execution_id, row.body_hash, row.created_at)
     return None
 
 

@@ -154,6 +154,12 @@ executions = Table(
         sqlite_where=text("closed_at IS NULL"),
         postgresql_where=text("closed_at IS NULL"),
     ),
+    Index(
+        "ix_executions_rerun_of",
+        "rerun_of",
+        sqlite_where=text("rerun_of IS NOT NULL"),
+        postgresql_where=text("rerun_of IS NOT NULL"),
+    ),
     sqlite_autoincrement=True,
 )
 

@@ -14,7 +14,9 @@ from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
 from temporalio.service import RPCError
 
 from api.executions import Executions
-from api.sweep import forget
+from api.metrics import Metrics
+from api.retention import Retention
+from engine.sealing import Sealer
 from storage import blobs, executions
 from storage.executions import NewExecution
 from tests.stack import Stack, running_stack, serving, stack_settings, states
@@ -102,7 +104,7 @@ async def test_the_sweep_settles_what_nobody_reads(tmp_path: Path) -> None:
         assert row.state == "cancelled"
 
 
-async def test_the_sweep_forgets_what_nothing_refers_to(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_sweep_forgets_what_nothing_refers_to(stack: Stack, tmp_path: Path) -> None:
     """Old keys and payloads go; those that the history of an open run may refer to stay."""
     service = Executions.build(stack.settings, stack.database, stack.temporal)
     await stack.database.write(blobs.put, {"old": b"x"}, 0)
@@ -112,13 +114,14 @@ async def test_the_sweep_forgets_what_nothing_refers_to(stack: Stack, monkeypatc
     assert row is not None
     day = 86_400_000
     await stack.database.write(blobs.put, {"kept": b"x"}, row.created_at)
-    monkeypatch.setattr("api.sweep.now_ms", lambda: row.created_at + 100 * day)
-    await forget(service, 3)
+    settings = stack_settings(tmp_path, temporal_retention_days=3)
+    retention = Retention(service, settings, Sealer(), Metrics(), lambda: row.created_at + 100 * day)
+    await retention.apply()
     assert set(await stack.database.read(blobs.get, ["old", "kept"])) == {"kept"}
     assert await stack.database.write(executions.forget_keys, row.created_at + 100 * day) == 0
     await stack.cancel(execution)
     await stack.finish(execution)
-    await forget(service, 3)
+    await retention.apply()
     assert await stack.database.read(blobs.get, ["kept"]) == {}
 
 

@@ -68,7 +68,7 @@ def test_a_repeated_key_inserts_nothing(database: Database) -> None:
     """The second insert with a key names the first execution and its body's hash."""
     database.write_sync(executions.insert, new_execution(1), KEY)
     again = database.write_sync(executions.insert, new_execution(2), IdempotencyKey("token-1", "key-1", "other"))
-    assert again == Repeated("exec-1", "hash-1")
+    assert again == Repeated("exec-1", "hash-1", NOW)
     assert database.read_sync(executions.get, "exec-2") is None
 
 
@@ -101,7 +101,7 @@ def test_of_simultaneous_inserts_with_one_key_one_wins(database_url: str) -> Non
     for database in databases:
         database.close()
     assert total == 1
-    assert [result for result in results if isinstance(result, Repeated)] == [Repeated(rows[0].id, "hash-1")] * 15
+    assert [result for result in results if isinstance(result, Repeated)] == [Repeated(rows[0].id, "hash-1", NOW)] * 15
 
 
 def test_a_discarded_execution_frees_its_key(database: Database) -> None:

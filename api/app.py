@@ -9,13 +9,12 @@ from collections.abc import AsyncIterator
 import structlog
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
-from starlette.middleware.cors import CORSMiddleware
 
 from activities.catalogue import load_catalogue
 from api import docs, handlers
 from api.audit import Journal
 from api.console.app import add_console
-from api.cors import cors
+from api.cors import Origins, codec_origins, origins
 from api.executions import Executions
 from api.limits import Limiter
 from api.logging import configure_logging
@@ -30,6 +29,7 @@ from api.routes import (
     artifacts,
     assets,
     audit,
+    codec,
     executions,
     health,
     hooks,
@@ -87,8 +87,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.metrics = metrics
     _add_routes(app)
     add_console(app)
-    if settings.cors_origins:
-        app.add_middleware(CORSMiddleware, **cors(settings.cors_origins))
+    app.add_middleware(Origins, allowed=origins(settings), codec=codec_origins(settings))
     app.add_middleware(Shell, metrics=metrics, limiter=limiter, hsts_seconds=settings.hsts_seconds)
     handlers.install(app)
     _serve_openapi(app)
@@ -103,7 +102,20 @@ def _add_routes(app: FastAPI) -> None:
     """
     app.router.routes.append(phantom())
     of_playbooks = (executions, artifacts, approvals, playbooks, schedules, hooks)
-    for module in (*of_playbooks, actions, assets, host_keys, secrets, tokens, users, audit, schemas, health, docs):
+    for module in (
+        *of_playbooks,
+        actions,
+        assets,
+        host_keys,
+        secrets,
+        tokens,
+        users,
+        audit,
+        codec,
+        schemas,
+        health,
+        docs,
+    ):
         for route in module.router.routes:
             if isinstance(route, APIRoute):
                 route.operation_id = route.name.replace(".", "_")

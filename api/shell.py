@@ -22,7 +22,7 @@ from api.phantom.errors import is_phantom
 from api.phantom.wire import failure
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
-_HOOKS = "/api/hooks/"
+_SECRET_PATHS = ("/api/hooks/", "/api/codec/with/")
 
 HARDENING = (
     (b"x-content-type-options", b"nosniff"),
@@ -139,8 +139,8 @@ class _Answer:
 
 
 def told_path(path: str) -> str:
-    """``path`` as a log may have it: without the token of a hook."""
-    return f"{_HOOKS}***" if path.startswith(_HOOKS) else path
+    """``path`` as a log may have it: without the token of a hook, or of the codec."""
+    return next((f"{secret}***" for secret in _SECRET_PATHS if path.startswith(secret)), path)
 
 
 def _request_id(scope: Scope) -> str:

@@ -31,6 +31,7 @@ PERMISSIONS: Final = (
     "secret:write",
     "token:admin",
     "audit:read",
+    "payload:decode",
 )
 PREFIX: Final = "stn_"
 CACHE_SECONDS: Final = 1.0

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from api.services import Services
 
 CHALLENGE: Final = 'Basic realm="Stanchion", charset="UTF-8"'
-ALLOWED: Final = frozenset(PERMISSIONS) - {"token:admin"}
+ALLOWED: Final = frozenset(PERMISSIONS) - {"token:admin", "payload:decode"}
 """What the user and the token of the settings may do."""
 
 MAX_USERS: Final = 1_000

@@ -41,6 +41,7 @@ Permission = Literal[
     "secret:write",
     "token:admin",
     "audit:read",
+    "payload:decode",
 ]
 TokenId = Annotated[str, Path(pattern=r"^[A-Za-z0-9-]{1,64}$", description="Id of the token, not the token itself.")]
 

@@ -25,6 +25,7 @@ NATIVE: dict[frozenset[str], str] = {
         GET /docs
         GET /openapi.json
         POST /api/hooks/{token}
+        POST /api/codec/with/{token}/{operation}
     """,
     RUN: """
         POST /api/playbooks/{playbook_id}/run
@@ -89,6 +90,7 @@ NATIVE: dict[frozenset[str], str] = {
         DELETE /api/users/{user_id}
     """,
     frozenset({"audit:read"}): "GET /api/audit",
+    frozenset({"payload:decode"}): "POST /api/codec/{operation}",
 }
 
 PHANTOM: dict[frozenset[str], str] = {

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 
 from activities.action import Action, AnyAction
+from activities.ansible.action import AnsiblePlaybook
 from activities.core import Echo, Fail, SetVariables, Sleep
 from activities.errors import CatalogueError
 from activities.hosts.command import SshCommand
@@ -44,6 +45,7 @@ BUILT_IN: tuple[type[AnyAction], ...] = (
     *(AssetLookup, DnsResolve, RdapLookup),
     *(FindingEnrich, FindingSeverity),
     *(SshCommand, SshUpload),
+    *(AnsiblePlaybook,),
     *(ReportRender,),
     *(PortScan, ScanImport),
     *(PolicyCompare,),

@@ -142,14 +142,14 @@ def _options(job: Job, script: int, status: int) -> list[str]:
     options += ["--json-status-fd", str(status), "--clearenv"]
     for name, value in {"PATH": PATH, "HOME": "/tmp", "LANG": "C.UTF-8", **job.environment}.items():
         options += ["--setenv", name, value]
-    options += [*_system(), "--proc", "/proc", "--dev", "/dev"]
+    options += [*system_options(), "--proc", "/proc", "--dev", "/dev"]
     # A folder of /dev could else be filled up to half of the host's memory.
     options += ["--size", memory, "--tmpfs", "/dev/shm", "--remount-ro", "/dev"]
     options += ["--size", memory, "--tmpfs", "/tmp", "--chdir", "/tmp"]
     return [*options, "--perms", "0555", "--ro-bind-data", str(script), SCRIPT, "--remount-ro", "/"]
 
 
-def _system() -> list[str]:
+def system_options() -> list[str]:
     """The programs and libraries of the host, read-only; ``/bin`` and the like are links on a merged ``/usr``."""
     options = ["--ro-bind", "/usr", "/usr"]
     for name in ("bin", "sbin", "lib", "lib32", "lib64", "libx32"):

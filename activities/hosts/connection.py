@@ -64,8 +64,8 @@ async def connected(target: HostInput, context: ActionContext) -> AsyncIterator[
             async with asyncio.timeout(target.connect_timeout):
                 tunnel = None
                 if target.jump is not None:
-                    tunnel = await _enter(stack, target.jump, context, None)
-                connection = await _enter(stack, target, context, tunnel)
+                    tunnel = await enter(stack, target.jump, context, None)
+                connection = await enter(stack, target, context, tunnel)
         except TimeoutError:
             raise ActionError(
                 "timed_out", f"{target.place}: no SSH session within {target.connect_timeout:g} s."
@@ -76,9 +76,10 @@ async def connected(target: HostInput, context: ActionContext) -> AsyncIterator[
             raise explained(error, target) from None
 
 
-async def _enter(
+async def enter(
     stack: AsyncExitStack, login: Login, context: ActionContext, tunnel: asyncssh.SSHClientConnection | None
 ) -> asyncssh.SSHClientConnection:
+    """A connection that ``stack`` closes, through ``tunnel`` where there is one.  Raises what ``connected`` raises."""
     connection = await _open(login, context, tunnel)
     stack.push_async_callback(_close, connection)
     return connection
@@ -127,11 +128,12 @@ async def _credentials(login: Login) -> dict[str, Any]:
     keys = None
     if login.private_key is not None:
         # In a thread: the function that turns a passphrase into a key is slow on purpose.
-        keys = [await asyncio.to_thread(_private_key, login)]
+        keys = [await asyncio.to_thread(private_key, login)]
     return {"client_keys": keys, "password": login.password, "passphrase": None}
 
 
-def _private_key(login: Login) -> asyncssh.SSHKey:
+def private_key(login: Login) -> asyncssh.SSHKey:
+    """The private key of ``login``, out of its passphrase.  Raises ``ActionError`` with code ``invalid_key``."""
     assert login.private_key is not None
     # A secret that came through an environment variable may have lost its last line's end.
     text = login.private_key.strip() + "\n"

@@ -40,6 +40,31 @@ class Drive:
 Drives = Callable[[Site, Marker], list[Drive]]
 
 
+def _ansible_playbook(site: Site, of: Marker) -> list[Drive]:
+    key = {"private_key": of.of("key"), "python": "/usr/bin/python3", "values_in": "brackets"}
+    variables = {"secret": of.of("hard"), "plain": of.of("plain")}
+    tell = "- hosts: all\n  gather_facts: false\n  tasks:\n"
+    says = "    - command: python3 /host/tool.py\n      args: {stdin: '[[ plain ]]'}\n"
+    says += "      environment: {SECRET: '[[ secret ]]', CODE: '[[ code ]]', AFTER: '470'}\n"
+    writes = (
+        "    - copy: {content: '[[ secret ]] [[ secret|b64encode ]] [[ secret|quote ]]', dest: '/tmp/[[ plain ]]'}\n"
+    )
+    playbook = tell + writes + says
+    return [
+        Drive({**site.login(**key), "playbook": playbook, "variables": {**variables, "code": 0}}, timeout="60s"),
+        Drive(
+            {**site.login(**key), "playbook": tell + says, "variables": {**variables, "code": 3}},
+            "task_failed",
+            timeout="60s",
+        ),
+        Drive({**site.login(**key), "playbook": f"{tell}    - {of.of('plain')}: x"}, "invalid_playbook", timeout="60s"),
+        Drive({**site.login(**key), "playbook": of.of("hard")}, "invalid_playbook", timeout="60s"),
+        Drive({**site.login(password=of.of("hard")), "playbook": tell}, "login_refused"),
+        Drive({**site.login(**key), "playbook": tell, "files": {f"../{of.of('plain')}": "x"}}, "invalid_input"),
+        Drive({**site.login(**key), "playbook": tell, "tags": [of.of("hard")]}, "invalid_input"),
+    ]
+
+
 def _core_echo(site: Site, of: Marker) -> list[Drive]:
     return [Drive({"a": of.of("hard"), "b": [{"c": f"x {of.of('plain')} y"}], "key": of.of("key")})]
 
@@ -230,6 +255,7 @@ def _test_blurt(site: Site, of: Marker) -> list[Drive]:
 
 
 DRIVES: dict[str, Drives] = {
+    "ansible.playbook": _ansible_playbook,
     "core.echo": _core_echo,
     "core.fail": _core_fail,
     "core.set": _core_set,

@@ -17,6 +17,7 @@ from playbooks.actions import Catalogue, Traits
 
 EXPECTED = {
     "asset.lookup": Traits(safe=True, idempotent=True, quick=True),
+    "ansible.playbook": Traits(),
     "core.echo": Traits(safe=True, idempotent=True, quick=True),
     "core.fail": Traits(idempotent=True, quick=True),
     "core.set": Traits(safe=True, idempotent=True, quick=True),

@@ -15,6 +15,7 @@ from activities.catalogue import BUILT_IN
 ROOT = Path(__file__).parents[3]
 
 EXAMPLES: dict[str, dict[str, object]] = {
+    "ansible.playbook": {"host": "web-01.example.com", "playbook": "- hosts: all\n  tasks: []\n"},
     "core.echo": {"a": 1},
     "policy.compare": {"baseline": "ssh-hardening", "facts": {"ssh": {"permitrootlogin": "no"}}},
     "report.render": {"report": "incident", "data": {"summary": "It rained in."}},

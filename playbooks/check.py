@@ -122,6 +122,8 @@ class Checker:
     expressions: Expressions = field(default_factory=Expressions)
     validators: dict[str, Any] = field(default_factory=dict)
     suggested: int = 0
+    lost: set[int] = field(default_factory=set)
+    """The steps, by index, of which a way leads nowhere that is known."""
 
     def expression(self, source: str, path: Path, reader: Reader) -> Tree:
         """The tree of a field that is an expression; of a wrong one, an empty tree."""

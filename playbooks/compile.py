@@ -69,8 +69,8 @@ def _compile(document: Document, catalogue: Catalogue) -> Compiled:
     for path, message in problems:
         faults.add(("parameters", *path), message)
     names = None if problems else declared_names(schema)
-    if head is not None and not problems:
-        check_trigger(head.trigger, schema, faults)
+    if head is not None:
+        check_trigger(head.trigger, None if problems else schema, faults)
     planner = Planner(value, head, faults, catalogue, names)
     plan = planner.plan()
     name = value.get("name")

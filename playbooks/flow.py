@@ -49,6 +49,7 @@ class Targets:
         else:
             return to.index
         self.checker.faults.add(path, message)
+        self.checker.lost.add(self.place.index)
         return None
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from playbooks.actions import Catalogue
 from playbooks.build import BUILDERS, Build
 from playbooks.check import Checker, Faults
@@ -33,22 +35,33 @@ class Planner:
     def plan(self) -> Plan:
         """The plan, to be used only where no fault was noted."""
         self._check_lists()
-        steps: list[AnyStep] = []
+        built: dict[int, AnyStep] = {}
         for place in self.layout.places[:MAX_STEPS]:
             if self.faults.full:
                 break
             step = self._step(place)
             if step is not None:
-                steps.append(step)
-        if not self.faults:
-            for places in self.layout.sequences():
-                check_reachable(self.checker, places, [steps[place.index] for place in places])
+                built[place.index] = step
+        self._check_ways(built)
         outputs = None
         if isinstance(self.value.get("outputs"), dict):
             after = Reader(self.layout.always)
             outputs = self.checker.template(self.value["outputs"], ("outputs",), after).template
         minutes = self.head.timeout_minutes
-        return Plan(steps=steps, timeout=minutes * 60 if minutes else None, outputs=outputs, always=self._always())
+        return Plan(
+            steps=list(built.values()),
+            timeout=minutes * 60 if minutes else None,
+            outputs=outputs,
+            always=self._always(),
+        )
+
+    def _check_ways(self, built: Mapping[int, AnyStep]) -> None:
+        """Looks for steps that no way leads to, in the lists of which every way is known."""
+        if self.layout.repeated or self.faults.full:
+            return
+        for places in self.layout.sequences():
+            if all(place.index in built and place.index not in self.checker.lost for place in places):
+                check_reachable(self.checker, places, [built[place.index] for place in places])
 
     def _always(self) -> Span | None:
         start, stop = self.layout.always, len(self.layout.places)

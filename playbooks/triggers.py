@@ -54,8 +54,8 @@ def takes_webhooks(event: str) -> bool:
     return event not in (MANUAL, SCHEDULE)
 
 
-def check_trigger(trigger: Trigger, schema: dict[str, Json], faults: Faults) -> None:
-    """Notes everything that is wrong with a trigger of a playbook whose parameters have this ``schema``."""
+def check_trigger(trigger: Trigger, schema: dict[str, Json] | None, faults: Faults) -> None:
+    """Notes everything that is wrong with a trigger; ``schema`` is of the playbook's parameters, None for a bad one."""
     kind = "webhook" if takes_webhooks(trigger.event) else trigger.event
     for name, kinds in _ONLY.items():
         if getattr(trigger, name) is not None and kind not in kinds:
@@ -66,7 +66,7 @@ def check_trigger(trigger: Trigger, schema: dict[str, Json], faults: Faults) -> 
         _check_webhook(trigger, faults)
 
 
-def _check_schedule(trigger: Trigger, schema: dict[str, Json], faults: Faults) -> None:
+def _check_schedule(trigger: Trigger, schema: dict[str, Json] | None, faults: Faults) -> None:
     if trigger.cron is None:
         faults.add(("trigger",), "a schedule needs cron: minute hour day month weekday")
     else:
@@ -78,6 +78,8 @@ def _check_schedule(trigger: Trigger, schema: dict[str, Json], faults: Faults) -
         faults.add(("trigger",), "a schedule needs the asset that the playbook runs on")
     if "{{" in str(trigger.asset):
         faults.add(("trigger", "asset"), "the asset of a schedule is constant; a template has nothing to stand on")
+    if schema is None:
+        return
     try:
         validate_parameters(schema, trigger.parameters or {})
     except ParameterErrors as error:

@@ -342,3 +342,27 @@ def test_too_many_to_be_of_use() -> None:
     assert len(faults) == 101
     assert faults[-1].message == "there are more faults; these are the first 100"
     assert faults_of(text.replace('"timeout": 0', '"timeout": 1', 1), "json")[-1].path == "/steps/100/timeout"
+
+
+def test_what_cannot_be_reached_is_told_with_the_rest() -> None:
+    """A fault elsewhere does not hide it, nor what is wrong with the trigger; a jump that leads nowhere does."""
+    end, step = {"action_ref": "core.echo", "on_success": "end"}, {"action_ref": "core.echo"}
+    lost = {"id": "jumps", "action_ref": "core.echo", "on_success": "nowhere"}
+    inner = {"type": "parallel", "branches": [[{**end, "id": "ends"}, {**step, "id": "never"}], [lost, step]]}
+    definition = {
+        "name": "Many faults",
+        "trigger": {"event": "schedule"},
+        "parameters": [{"name": "n", "type": "integer", "options": ["a"]}],
+        "steps": [{"type": "condition", "expression": "1 +"}, inner],
+    }
+    with pytest.raises(DefinitionError) as refused:
+        compile_value(definition, CATALOGUE)
+    told = {(fault.path, fault.message.split(":")[0]) for fault in refused.value.faults}
+    assert told == {
+        ("/trigger", "a schedule needs cron"),
+        ("/trigger", "a schedule needs the asset that the playbook runs on"),
+        ("/parameters/0/options/0", "this option is not of the type integer"),
+        ("/steps/0/expression", "column 4"),
+        ("/steps/1/branches/0/1", "the step `never` can never be reached"),
+        ("/steps/1/branches/1/0/on_success", "there is no step `nowhere`; this is next, end or a later step"),
+    }

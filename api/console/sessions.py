@@ -133,7 +133,7 @@ async def end(request: Request, response: Response, visitor: Visitor) -> None:
     entry = services.journal.entry(request, "session.delete", "session", None)
     await services.database.write(_end, visitor.id_hash, entry)
     response.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
-    response.headers["Clear-Site-Data"] = '"cache", "storage"'
+    response.headers["Clear-Site-Data"] = '"cache"'
 
 
 async def read_form(request: Request) -> Form:

@@ -6,22 +6,19 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, expect
 
 from tests.e2e.browser import DESKTOP, PHONE, Person, person, running_browser
+from tests.failures.link import Link
 from tests.stack import Stack, running_stack, stack_settings
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("browser"), pytest.mark.asyncio(loop_scope="module")]
 
-LOOKS: dict[str, dict[str, Any]] = {
-    "desktop-light": {**DESKTOP, "color_scheme": "light"},
-    "desktop-dark": {**DESKTOP, "color_scheme": "dark"},
-    "phone-light": {**PHONE, "color_scheme": "light"},
-    "phone-dark": {**PHONE, "color_scheme": "dark"},
-}
+SCREENS: dict[str, dict[str, Any]] = {"desktop": DESKTOP, "phone": PHONE}
 SECRET = "hunter2-hunter2"
 
 PARAMETERS = {
@@ -110,10 +107,10 @@ async def browser() -> AsyncIterator[Browser]:
         yield running
 
 
-@pytest_asyncio.fixture(loop_scope="module", params=list(LOOKS))
+@pytest_asyncio.fixture(loop_scope="module", params=list(SCREENS))
 async def someone(request: pytest.FixtureRequest, browser: Browser, stanchion: Stack) -> AsyncIterator[Person]:
-    """Somebody with this screen and these colours."""
-    async with person(browser, stanchion.url, request.param, **LOOKS[request.param]) as somebody:
+    """Somebody with this screen."""
+    async with person(browser, stanchion.url, request.param, **SCREENS[request.param]) as somebody:
         yield somebody
 
 
@@ -261,6 +258,8 @@ async def test_lists_and_forms(someone: Person, stanchion: Stack) -> None:
     """Every other page is seen; what a list is narrowed to stands in the address, and works from there."""
     asset = await stanchion.asset(name=f"shop-{someone.name}")
     page = someone.page
+    await someone.open("/sign-in")
+    await someone.look("sign-in")
     await someone.open("/executions")
     await someone.look("executions")
     await page.get_by_label("State").select_option("cancelled")
@@ -284,7 +283,7 @@ async def test_lists_and_forms(someone: Person, stanchion: Stack) -> None:
 
 async def test_colours_are_kept(browser: Browser, stanchion: Stack) -> None:
     """The button goes through system, light and dark; what was chosen is there before the next page is drawn."""
-    async with person(browser, stanchion.url, "colours", **LOOKS["desktop-light"]) as someone:
+    async with person(browser, stanchion.url, "colours", **DESKTOP, color_scheme="light") as someone:
         page, root = someone.page, someone.page.locator("html")
         await expect(root).to_have_attribute("data-bs-theme", "light")
         await page.get_by_role("button", name="Colours: as the system").click()
@@ -297,7 +296,7 @@ async def test_colours_are_kept(browser: Browser, stanchion: Stack) -> None:
 async def test_without_script(browser: Browser, stanchion: Stack) -> None:
     """Everything that matters works where no script runs: run, approve, cancel, filter."""
     playbook, asset = await contain(stanchion, "plain")
-    async with person(browser, stanchion.url, "plain", **LOOKS["desktop-light"], java_script_enabled=True) as someone:
+    async with person(browser, stanchion.url, "plain", **DESKTOP) as someone:
         context = await browser.new_context(
             java_script_enabled=False, storage_state=await someone.page.context.storage_state(), **DESKTOP
         )
@@ -318,7 +317,7 @@ async def test_without_script(browser: Browser, stanchion: Stack) -> None:
 async def test_keyboard_alone(browser: Browser, stanchion: Stack) -> None:
     """The first key leads past the menu; Enter in the run form rehearses, and never runs."""
     playbook, asset = await contain(stanchion, "keys", steps=STEPS[:1])
-    async with person(browser, stanchion.url, "keys", **LOOKS["desktop-light"]) as someone:
+    async with person(browser, stanchion.url, "keys", **DESKTOP) as someone:
         page = someone.page
         await someone.open(f"/playbooks/{playbook}/run?asset={asset}")
         await page.keyboard.press("Tab")
@@ -332,17 +331,81 @@ async def test_keyboard_alone(browser: Browser, stanchion: Stack) -> None:
 
 
 async def test_page_comes_back_after_the_connection_was_lost(browser: Browser, stanchion: Stack) -> None:
-    """What happened while the page heard nothing is on it as soon as it hears again."""
+    """The page says that it hears nothing; what happened meanwhile is on it as soon as it hears again."""
     execution = await stanchion.start([{"id": "ask", "name": "Ask", "type": "approval", "message": "Go?"}])
-    async with person(browser, stanchion.url, "lost", **LOOKS["desktop-light"]) as someone:
-        page = someone.page
-        await someone.open(f"/executions/{execution}")
-        await stanchion.until_step(execution, 0, "running")
-        await expect(page.locator(".decision")).to_be_visible()
-        await page.context.set_offline(True)
-        await asyncio.sleep(0.5)
+    await stanchion.until_step(execution, 0, "running")
+    there = urlsplit(stanchion.url)
+    link = Link(lambda: asyncio.open_connection(there.hostname, there.port))
+    await link.open()
+    try:
+        async with person(browser, f"http://127.0.0.1:{link.port}", "lost", **DESKTOP) as someone:
+            page = someone.page
+            await someone.open(f"/executions/{execution}")
+            await expect(page.locator(".decision")).to_be_visible()
+            link.cut()
+            await expect(page.locator("#connection")).to_be_visible()
+            await someone.look("connection-lost")
+            path = f"/api/playbooks/executions/{execution}/steps/ask/approve"
+            assert (await stanchion.http.post(path, json={})).status_code == 200
+            link.heal()
+            await expect(page.locator("#facts")).to_contain_text("completed", timeout=20_000)
+            await expect(page.locator("#connection")).to_be_hidden()
+            await expect(page.locator(".decision")).to_have_count(0)
+            someone.complaints.clear()
+    finally:
+        await link.close()
+
+
+async def test_two_people_decide(browser: Browser, stanchion: Stack) -> None:
+    """Who decides second is told so, on the page that is open, and the first decision stands."""
+    execution = await stanchion.start([{"id": "ask", "name": "Ask", "type": "approval", "message": "Go?"}])
+    await stanchion.until_step(execution, 0, "running")
+    async with person(browser, stanchion.url, "first", **DESKTOP) as first:
+        await first.open(f"/executions/{execution}")
+        await expect(first.page.locator(".decision")).to_be_visible()
+        # The page keeps its form while the decision is taken elsewhere, as one does whose events come late.
+        await first.page.route("**/live**", lambda route: route.abort())
+        await first.page.reload()
         path = f"/api/playbooks/executions/{execution}/steps/ask/approve"
-        assert (await stanchion.http.post(path, json={})).status_code == 200
-        await page.context.set_offline(False)
-        await expect(page.locator("#facts")).to_contain_text("completed", timeout=20_000)
-        someone.complaints.clear()
+        assert (await stanchion.http.post(path, json={"comment": "first"})).status_code == 200
+        await first.page.get_by_role("button", name="Reject").click()
+        await expect(first.page.locator("#notice")).to_contain_text("Not as things stand")
+        first.complaints.clear()
+    status = await stanchion.finish(execution)
+    assert (status["status"], status["steps"][0]["output"]["comment"]) == ("completed", "first")
+
+
+async def test_approval_inside_of_a_loop(browser: Browser, stanchion: Stack) -> None:
+    """Each iteration that waits is decided by itself, in the folded list of iterations."""
+    ask = {"id": "ask", "name": "Ask", "type": "approval", "message": "{{ item }}?"}
+    loop = {"id": "each", "name": "Each", "type": "foreach", "items": "{{ ['a', 'b'] }}", "steps": [ask]}
+    execution = await stanchion.start([loop])
+    async with person(browser, stanchion.url, "loop", **DESKTOP) as someone:
+        page = someone.page
+        for number in range(2):
+            await someone.open(f"/executions/{execution}")
+            await page.locator("#step-0 .step-io > summary").click()
+            waiting = page.locator(".iteration").nth(number)
+            await waiting.get_by_role("button", name="Approve").click()
+            tally = "2 of 2" if number else "1 of 2"
+            await expect(page.locator("#step-0-head")).to_contain_text(f"{tally} iterations completed")
+        await expect(page.locator("#facts")).to_contain_text("completed")
+
+
+async def test_limited_token(browser: Browser, stanchion: Stack) -> None:
+    """Who may only read some playbooks sees those, and no way to run, write or administer anything."""
+    seen = await stanchion.playbook(STEPS[:1], name="Seen", tags=["seen"], parameters=PARAMETERS)
+    hidden = await stanchion.playbook(STEPS[:1], name="Hidden", parameters=PARAMETERS)
+    body = {"name": "reader", "permissions": ["playbook:read"], "limits": {"playbook_tags": ["seen"]}}
+    token = (await stanchion.http.post("/api/tokens", json=body)).json()["token"]
+    async with person(browser, stanchion.url, "reader", token=token, **DESKTOP) as someone:
+        page = someone.page
+        await someone.open("/playbooks")
+        await expect(page.locator(".tile")).to_have_count(1)
+        await expect(page.get_by_role("navigation", name="Main").get_by_role("link")).to_have_count(3)
+        await someone.open(f"/playbooks/{seen['id']}")
+        await expect(page.get_by_role("link", name="Rehearse or run")).to_have_count(0)
+        await expect(page.get_by_role("link", name="Edit")).to_have_count(0)
+        for path in (f"/playbooks/{hidden['id']}", f"/playbooks/{hidden['id']}/revisions"):
+            await someone.open(path)
+            await expect(page.get_by_role("heading", name="There is nothing here")).to_be_visible()

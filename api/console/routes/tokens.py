@@ -9,12 +9,13 @@ from starlette.responses import Response
 
 from api.console.backend import Backend, Refused, path_of
 from api.console.pages import page, redirect
-from api.console.sessions import SignedIn
+from api.console.sessions import Form, SignedIn
 from api.tokens import PERMISSIONS
 
 router = APIRouter(include_in_schema=False)
 
 TOKENS: Final = "/api/tokens"
+LIMITS: Final = ("playbooks", "playbook_tags", "asset_tags")
 
 
 @router.get("/tokens", name="console.tokens")
@@ -31,6 +32,9 @@ async def create(request: Request, visitor: SignedIn) -> Response:
     if form.get("expires"):
         # A browser's date has no zone: the token is good to the end of that day, UTC.
         body["expires_at"] = f"{form.get('expires')}T23:59:59Z"
+    limits = {name: [line for line in map(str.strip, form.get(name).splitlines()) if line] for name in LIMITS}
+    if any(limits.values()):
+        body["limits"] = limits
     try:
         made = await Backend(request, visitor).post(TOKENS, body)
     except Refused as refused:
@@ -58,7 +62,11 @@ async def _page(
         status=status,
         listed=listed,
         permissions=PERMISSIONS,
-        typed={"name": visitor.form.get("name"), "permissions": visitor.form.all("permission")} if refused else None,
+        typed=_typed(visitor.form) if refused else None,
         made=made,
         refused=refused,
     )
+
+
+def _typed(form: Form) -> dict[str, Any]:
+    return {"permissions": form.all("permission"), **{name: form.get(name) for name in ("name", *LIMITS)}}

@@ -132,6 +132,21 @@
   document.body.addEventListener("htmx:load", function (event) { setUp(event.detail.elt.parentElement || document); });
   document.body.addEventListener("htmx:oobAfterSwap", function () { setUp(document); });
   document.body.addEventListener("htmx:sseMessage", function () { setUp(document); });
+  function connected(is) {
+    var sign = document.getElementById("connection");
+    if (sign) { sign.hidden = is; }
+  }
+  document.body.addEventListener("htmx:sseError", function () { connected(false); });
+  document.body.addEventListener("htmx:sseOpen", function () { connected(true); });
+  document.body.addEventListener("htmx:sseClose", function () { connected(true); });
+  document.body.addEventListener("htmx:sendError", function (event) {
+    if (event.detail.requestConfig.verb === "get") { return; }
+    var notice = document.getElementById("notice");
+    var said = document.createElement("p");
+    said.className = "alert alert-danger";
+    said.textContent = "The server cannot be reached. Whether it has done this is not known: load the page anew.";
+    notice.replaceChildren(said);
+  });
   setUp(document);
   nameTheme();
   document.querySelectorAll("[data-editor]").forEach(setUpEditor);

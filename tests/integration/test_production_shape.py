@@ -35,7 +35,7 @@ VARIABLES = {
     "DATABASE_PASSWORD": "stanchion-password",
     "TEMPORAL_DATABASE_PASSWORD": "temporal-password",
     "STANCHION_ADMIN_TOKEN": "stn_an_admin_token_for_the_test",
-    "STANCHION_ENCRYPTION_KEY": "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
+    "STANCHION_ENCRYPTION_KEY": "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",  # not a secret
 }
 
 

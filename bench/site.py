@@ -27,6 +27,7 @@ class Site:
     floor_url: str
     temporal: str
     processes: dict[str, subprocess.Popen[bytes]]
+    folder: Path
 
     def memory_mb(self) -> dict[str, float]:
         """Resident memory of each process, in MB."""
@@ -65,7 +66,7 @@ def site() -> Iterator[Site]:
             stack.callback(_end, processes[name])
             if name == "temporal":
                 _prepare(options.address)
-        found = Site(f"http://127.0.0.1:{port}", f"http://127.0.0.1:{floor_port}", options.address, processes)
+        found = Site(f"http://127.0.0.1:{port}", f"http://127.0.0.1:{floor_port}", options.address, processes, folder)
         _wait(f"{found.url}/readyz")
         _wait(f"{found.floor_url}/openapi.json")
         yield found

@@ -39,12 +39,20 @@ class View:
             "done": sum(step["status"] in ("completed", "skipped") for step in self.execution["steps"]),
         }
 
-    def parts(self, changed: Iterable[int], told: str = "") -> str:
-        """What a live page replaces: the head of the page, the steps ``changed`` by index, and what is announced."""
+    def parts(self, changed: Iterable[int], told: str = "", *, with_acts: bool = True) -> str:
+        """What a live page replaces: the head of the page, the steps ``changed`` by index, and what is announced.
+
+        Without ``with_acts`` the buttons stay as they are, and with them what somebody is typing there.
+        """
         wanted = set(changed)
         values = self.values()
         steps = [step for step in values["steps"] if step["index"] in wanted]
-        return rendered("parts/live.html", **values, csrf=self.visitor.csrf, changed=steps, told=told)
+        values |= {"csrf": self.visitor.csrf, "changed": steps, "told": told, "with_acts": with_acts}
+        return rendered("parts/live.html", **values)
+
+    def acts(self) -> tuple[str, str | None]:
+        """What the buttons of the page depend on."""
+        return self.execution["status"], self.execution["temporal"]["ui_url"]
 
 
 def needs_io(execution: Json) -> bool:

@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page, async_playwright, expect
 
 from tests.stack import TOKEN
+
+# A machine that runs everything at once may take its time.
+expect.set_options(timeout=20_000)
 
 CHROMIUM: Final = "/usr/bin/chromium"
 SHOTS: Final = Path(__file__).parents[2] / "build" / "screenshots"

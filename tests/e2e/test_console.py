@@ -217,6 +217,34 @@ async def test_watch_and_cancel(someone: Person, stanchion: Stack) -> None:
     await expect(page.locator("#facts")).to_contain_text("Cancelled by admin")
 
 
+async def test_typing_is_not_disturbed(browser: Browser, stanchion: Stack) -> None:
+    """Steps that change leave alone what somebody is typing into the form of another, and into the cancel's."""
+    steps: list[dict[str, Any]] = [
+        {
+            "id": "both",
+            "type": "parallel",
+            "branches": [
+                [{"id": "ask", "name": "Ask", "type": "approval", "message": "Go?"}],
+                [{"id": f"wait-{n}", "type": "delay", "duration": "1s"} for n in range(3)],
+            ],
+        }
+    ]
+    execution = await stanchion.start(steps)
+    await stanchion.until_step(execution, 1, "running")
+    async with person(browser, stanchion.url, "typing", **DESKTOP) as someone:
+        page = someone.page
+        await someone.open(f"/executions/{execution}")
+        await page.get_by_label("Comment").fill("half a sen")
+        await page.get_by_text("Cancel", exact=True).click()
+        await page.get_by_label("Why is it cancelled?").fill("no, wa")
+        await expect(page.locator("#step-4-head")).to_contain_text("completed")
+        await expect(page.get_by_label("Why is it cancelled?")).to_be_focused()
+        await expect(page.get_by_label("Why is it cancelled?")).to_have_value("no, wa")
+        await expect(page.get_by_label("Comment")).to_have_value("half a sen")
+        await page.get_by_role("button", name="Approve").click()
+        await expect(page.locator("#facts")).to_contain_text("completed")
+
+
 async def test_reject_in_place(someone: Person, stanchion: Stack) -> None:
     """A rejection fails the step, with the comment, while the page is open."""
     execution = await stanchion.start([{"id": "ask", "name": "Ask", "type": "approval", "message": "Go?"}])

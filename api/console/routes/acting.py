@@ -5,6 +5,8 @@ A page that is open shows the change in place; without its script the browser co
 
 from __future__ import annotations
 
+from typing import Final
+
 from fastapi import APIRouter, Request
 from starlette.responses import HTMLResponse, Response
 
@@ -17,6 +19,9 @@ from api.console.sessions import SignedIn
 from api.services import Services, ServicesDep
 
 router = APIRouter(include_in_schema=False)
+
+ANSWERED: Final = 100
+"""Steps that an answer to a form shows anew."""
 
 
 @router.post("/executions/{execution_id}/cancel", name="console.cancel")
@@ -54,4 +59,6 @@ async def _shown(services: Services, backend: Backend, execution_id: str) -> Res
     execution = await read_execution(backend, execution_id)
     names = await names_of(services, backend.visitor, [execution])
     view = View(execution, backend.visitor, names)
-    return HTMLResponse(view.parts(range(len(execution["steps"]))), headers=HEADERS)
+    # Of a long run the page hears by its events.
+    steps = range(len(execution["steps"])) if len(execution["steps"]) <= ANSWERED else ()
+    return HTMLResponse(view.parts(steps), headers=HEADERS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import secrets
@@ -92,9 +93,7 @@ async def _form(
     fields = Builder(playbook["parameters"], errors).fields(playbook["parameters"], values)
     placed = set(_names(fields))
     general += [f"{path} {text}" for path, texts in errors.items() if path not in placed for text in texts]
-    found: dict[str, Any] = {"data": []}
-    if backend.visitor.may("asset:read"):
-        found = await backend.get(ASSETS, per_page=100)
+    assets = await _assets(backend, "", asset)
     return page(
         backend.request,
         backend.visitor,
@@ -102,7 +101,8 @@ async def _form(
         status=status,
         playbook=playbook,
         fields=fields,
-        assets=found["data"],
+        assets=assets["data"],
+        more_assets=assets["meta"]["total"] > len(assets["data"]),
         asset=asset,
         asset_errors=errors.get("asset", []),
         general=general,
@@ -110,6 +110,26 @@ async def _form(
         refused=refused,
         key=backend.visitor.form.get("key") or secrets.token_urlsafe(12),
     )
+
+
+@router.get("/asset-options", name="console.asset_options")
+async def asset_options(request: Request, visitor: SignedIn) -> Response:
+    """The assets that a search in the run form finds, as options; the chosen one stays among them."""
+    backend, asset = Backend(request, visitor), request.query_params.get("asset", "")
+    found = await _assets(backend, request.query_params.get("asset_search", ""), asset)
+    return page(request, visitor, "parts/asset_options.html", assets=found["data"], asset=asset)
+
+
+async def _assets(backend: Backend, search: str, chosen: str) -> Any:
+    """The first hundred assets that a search finds, and the chosen one before them."""
+    if not backend.visitor.may("asset:read"):
+        return {"data": [], "meta": {"total": 0}}
+    found = await backend.get(ASSETS, search=search or None, per_page=100)
+    if chosen and all(one["id"] != chosen for one in found["data"]):
+        with contextlib.suppress(Refused):
+            found["data"].insert(0, await backend.get(path_of(ASSETS, chosen)))
+            found["meta"]["total"] += 1
+    return found
 
 
 def _placed(refused: Refused) -> tuple[dict[str, list[str]], list[str]]:

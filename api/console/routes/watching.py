@@ -63,6 +63,7 @@ class _Follower:
         self._visitor = visitor
         self._names = names
         self._state, self._signatures = shown or ("", [])
+        self._acts: tuple[str, str | None] | None = None
 
     async def parts(self, truth: Truth) -> str:
         """The parts of the page that have changed; empty where none has."""
@@ -72,11 +73,14 @@ class _Follower:
         changed = [index for index, now in enumerate(signatures) if known[index] != now]
         if not changed and state == self._state and not truth.is_final:
             return ""
-        self._state, self._signatures = state, signatures
-        execution = await self._execution(truth)
+        began_so, self._state, self._signatures = state == self._state, state, signatures
+        view = View(await self._execution(truth), self._visitor, self._names)
+        # The page itself has shown the buttons of the state that it began with.
+        with_acts = view.acts() != self._acts and not (self._acts is None and began_so)
+        self._acts = view.acts()
         # At the end every step knows its part of the whole time, and in a rehearsal what it would have done.
         shown = range(len(signatures)) if truth.is_final else changed
-        return View(execution, self._visitor, self._names).parts(shown, announcement(execution, changed))
+        return view.parts(shown, announcement(view.execution, changed), with_acts=with_acts)
 
     async def _execution(self, truth: Truth) -> Json:
         service = self._services.executions

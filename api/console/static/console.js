@@ -129,9 +129,29 @@
     tellTimes(root);
     tick();
   }
-  document.body.addEventListener("htmx:load", function (event) { setUp(event.detail.elt.parentElement || document); });
-  document.body.addEventListener("htmx:oobAfterSwap", function () { setUp(document); });
-  document.body.addEventListener("htmx:sseMessage", function () { setUp(document); });
+  // Many parts can change in one moment: they are looked at together.
+  var isDue = false;
+  function setUpSoon() {
+    if (isDue) { return; }
+    isDue = true;
+    window.requestAnimationFrame(function () { isDue = false; setUp(document); });
+  }
+  document.body.addEventListener("htmx:afterSettle", setUpSoon);
+  document.body.addEventListener("htmx:oobAfterSwap", setUpSoon);
+  // What an execution's page is told: parts by their id.  htmx would take half a minute for a thousand of them.
+  document.body.addEventListener("htmx:sseBeforeMessage", function (event) {
+    event.preventDefault();
+    var sheet = document.createElement("template");
+    sheet.innerHTML = event.detail.data;
+    Array.from(sheet.content.children).forEach(function (part) {
+      var before = document.getElementById(part.id);
+      part.removeAttribute("hx-swap-oob");
+      if (!before) { return; }
+      before.replaceWith(part);
+      if (part.querySelector("[hx-post]")) { window.htmx.process(part); }
+    });
+    setUpSoon();
+  });
   function connected(is) {
     var sign = document.getElementById("connection");
     if (sign) { sign.hidden = is; }

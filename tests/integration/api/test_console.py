@@ -335,3 +335,19 @@ async def test_unknown_address(console: httpx2.AsyncClient, accept: str, type_: 
     assert answer.headers["content-type"].startswith(type_)
     program = await console.get("/api/nothing", headers={"Accept": accept})
     assert program.headers["content-type"] == "application/json"
+
+
+async def test_more_assets_than_a_list_holds(console: httpx2.AsyncClient, definition: Define) -> None:
+    """Past a hundred assets the form has a search, and the chosen one is always in the list."""
+    made = await console.post("/api/playbooks", json=definition(), headers=ADMIN)
+    path = f"/playbooks/{made.json()['id']}/run"
+    ids = []
+    for number in range(101):
+        body = {"name": f"web-{number:03}", "type": "host"}
+        ids.append((await console.post("/api/assets", json=body, headers=ADMIN)).json()["id"])
+    text = (await console.get(path, params={"asset": ids[100]})).text
+    assert f'value="{ids[100]}" selected' in text
+    assert 'id="asset-search"' in text
+    found = (await console.get("/asset-options", params={"asset_search": "web-05", "asset": ids[100]})).text
+    assert found.count("<option") == 1 + 1 + 10
+    assert f'value="{ids[100]}" selected' in found

@@ -22,6 +22,7 @@ from activities.know.rdap import RdapLookup
 from activities.know.severity import FindingSeverity
 from activities.policies.compare import PolicyCompare
 from activities.reports.action import ReportRender
+from activities.scans.host import HostScan
 from activities.scans.importing import ScanImport
 from activities.scans.ports import PortScan
 from activities.script import ScriptRun
@@ -47,7 +48,7 @@ BUILT_IN: tuple[type[AnyAction], ...] = (
     *(SshCommand, SshUpload),
     *(AnsiblePlaybook,),
     *(ReportRender,),
-    *(PortScan, ScanImport),
+    *(PortScan, ScanImport, HostScan),
     *(PolicyCompare,),
     *(Notify, EmailSend, TicketCreate, TicketComment, TicketClose),
 )

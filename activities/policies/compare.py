@@ -123,14 +123,14 @@ class PolicyCompare(Action[CompareInput, CompareOutput]):
         store = context.stores.policy_results
         if store is None:
             raise ActionError("no_store", "This worker keeps no results of comparisons.", retryable=False)
-        baseline, judgement = await _judged(inputs)
-        now = _comparison(inputs, baseline, judgement)
+        baseline, judgement = await _judged(inputs, context)
+        now = _comparison(inputs, baseline, judgement, context)
         return _output(baseline, judgement, now, await store.keep(context, now))
 
     async def rehearse(self, inputs: CompareInput, context: ActionContext) -> Rehearsal:
         """Compare; look up the last result where that is allowed."""
-        baseline, judgement = await _judged(inputs)
-        now = _comparison(inputs, baseline, judgement)
+        baseline, judgement = await _judged(inputs, context)
+        now = _comparison(inputs, baseline, judgement, context)
         before = None
         if context.dry_run_reads and context.stores.policy_results is not None:
             before = await _last(context.stores.policy_results, context, now)
@@ -147,20 +147,22 @@ async def _last(store: PolicyResultStore, context: ActionContext, now: Compariso
         return None  # a rehearsal answers also when it cannot look
 
 
-async def _judged(inputs: CompareInput) -> tuple[Baseline, Judgement]:
+async def _judged(inputs: CompareInput, context: ActionContext) -> tuple[Baseline, Judgement]:
     baseline = inputs.baseline if isinstance(inputs.baseline, Baseline) else shipped(inputs.baseline)
+    # Before they are judged: what is told of a fact is cut, and half a secret could not be found any more.
+    facts: dict[str, Json] = context.scrub(inputs.facts)
     today = datetime.datetime.fromtimestamp(time.time(), datetime.UTC).date()
     # Some seconds of work for the largest baseline, in which heartbeats and other steps must go on.
-    return baseline, await asyncio.to_thread(lambda: judge(compiled(baseline), inputs.facts, inputs.waivers, today))
+    return baseline, await asyncio.to_thread(lambda: judge(compiled(baseline), facts, inputs.waivers, today))
 
 
-def _comparison(inputs: CompareInput, baseline: Baseline, judgement: Judgement) -> Comparison:
+def _comparison(inputs: CompareInput, baseline: Baseline, judgement: Judgement, context: ActionContext) -> Comparison:
     return Comparison(
-        baseline=baseline.name,
-        subject=inputs.subject,
+        baseline=str(context.scrub(baseline.name)),
+        subject=str(context.scrub(inputs.subject)),
         score=judgement.score(),
         digest=baseline.digest(),
-        outcomes=judgement.outcomes(),
+        outcomes=context.scrub(judgement.outcomes()),
     )
 
 

@@ -194,6 +194,38 @@ def _scan_import(site: Site, of: Marker) -> list[Drive]:
     ]
 
 
+def _scan_host(site: Site, of: Marker) -> list[Drive]:
+    key = {"private_key": of.of("key")}
+    return [
+        Drive({**site.login(**key), "asset": of.of("plain"), "timeout_seconds": 5}, "timed_out"),
+        Drive(site.login(username="ops", password=of.of("hard")), "login_refused"),
+        Drive(site.login(private_key=of.of("hard")), "invalid_key"),
+        Drive({**site.login(**key), "port": 1, "asset": of.of("hard")}, "connect_failed"),
+        Drive({**site.login(**key), "username": of.of("hard")}, "invalid_input"),
+        Drive({**site.login(**key), "groups": [of.of("hard")]}, "invalid_input"),
+    ]
+
+
+def _policy_compare(site: Site, of: Marker) -> list[Drive]:
+    rules = [
+        {"name": "shown", "expression": "facts.a == 'x'", "title": of.of("hard"), "remediation": of.of("plain")},
+        {"name": "cut", "expression": "facts.long == 'x'"},
+        {"name": "told", "expression": "timestamp(facts.a) == timestamp(facts.a)"},
+        {"name": "waived", "expression": "false"},
+    ]
+    waiver = {"rule": "waived", "reason": of.of("hard"), "by": of.of("plain"), "until": "2999-12-31"}
+    facts = {"a": of.of("hard"), "long": f"{'x' * 190}{of.of('hard')}"}
+    baseline = {"name": f"own-{of.source}", "rules": rules}
+    faulty = {"name": "own", "rules": [{"name": "bad", "expression": f"'{of.of('plain')}' == {of.of('plain')}.b"}]}
+    return [
+        Drive({"baseline": baseline, "facts": facts, "waivers": [waiver], "subject": of.of("plain")}),
+        Drive({"baseline": faulty, "facts": {}}, "invalid_baseline"),
+        Drive({"baseline": of.of("hard"), "facts": {}}, "invalid_input"),
+        Drive({"baseline": baseline, "facts": of.of("hard")}, "invalid_input"),
+        Drive({"baseline": baseline, "facts": {}, "waivers": [{**waiver, "until": of.of("hard")}]}, "invalid_input"),
+    ]
+
+
 SCRIPT = """
 import base64, json, os, sys, urllib.parse, html, pathlib
 for value in (os.environ["SECRET"], sys.stdin.read()):
@@ -263,7 +295,9 @@ DRIVES: dict[str, Drives] = {
     "http.request": _http_request,
     "notify.send": _notify_send,
     "notify.slack": _notify_slack,
+    "policy.compare": _policy_compare,
     "report.render": _report_render,
+    "scan.host": _scan_host,
     "scan.import": _scan_import,
     "scan.ports": _scan_ports,
     "script.run": _script_run,

@@ -32,6 +32,7 @@ EXPECTED = {
     "rdap.lookup": Traits(safe=True, idempotent=True),
     "report.render": Traits(idempotent=True),
     "policy.compare": Traits(idempotent=True),
+    "scan.host": Traits(safe=True, idempotent=True),
     "scan.ports": Traits(idempotent=True),
     "scan.import": Traits(safe=True, idempotent=True),
     "script.run": Traits(),

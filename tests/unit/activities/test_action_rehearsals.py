@@ -46,6 +46,7 @@ EXAMPLES: dict[str, dict[str, object]] = {
     "ssh.command": {"host": "web-01.example.com", "command": "systemctl restart nginx"},
     "ssh.upload": {"host": "web-01.example.com", "path": "/etc/motd", "content": "hello"},
     "scan.ports": {"targets": ["example.com", "192.0.2.0/30"], "ports": "22,80-90"},
+    "scan.host": {"host": "web-01.example.com"},
     "scan.import": {"scanner": "nuclei", "content": []},
     "ticket.close": {"service": "jira", "url": "https://x.example", "project": "SEC", "token": "t", "ticket": "SEC-1"},
     "ticket.comment": {"service": "github", "project": "o/r", "token": "t", "ticket": "1", "text": "hello"},

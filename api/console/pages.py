@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Mapping
 from functools import lru_cache
 from importlib import resources
@@ -67,6 +68,11 @@ def replaced_query(given: Mapping[str, str], **changes: Any) -> str:
     return "?" + urlencode({name: value for name, value in wanted.items() if value not in (None, "")})
 
 
+def nonce() -> str:
+    """A key for one form, so that a button that is pressed twice does one thing."""
+    return secrets.token_urlsafe(12)
+
+
 def _section(path: str) -> str:
     return "/" + path.split("/")[1]
 
@@ -84,6 +90,7 @@ def _environment() -> Environment:
     environment.filters.update({each.__name__: each for each in filters})
     environment.globals.update(
         icon=icon,
+        nonce=nonce,
         span=words.milliseconds,
         static=static_files.address,
         replaced=replaced_query,

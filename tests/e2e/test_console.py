@@ -257,6 +257,12 @@ async def test_reject_in_place(someone: Person, stanchion: Stack) -> None:
     await expect(page.locator("#step-0-head")).to_contain_text("Not on a Friday.")
     await expect(page.locator("#facts")).to_contain_text("failed")
     await someone.look("rejected")
+    await page.get_by_role("button", name="Go on from the failure").click()
+    await expect(page.locator(".decision")).to_be_visible()
+    again = page.url.rsplit("/", 1)[1]
+    assert (await stanchion.status(again))["rerun_of"] == execution
+    await page.get_by_role("button", name="Approve").click()
+    await expect(page.locator("#facts")).to_contain_text("completed")
 
 
 async def test_write_a_playbook(someone: Person, stanchion: Stack) -> None:
@@ -298,6 +304,9 @@ async def test_lists_and_forms(someone: Person, stanchion: Stack) -> None:
         await expect(state).to_have_text("cancelled")
     await someone.open(f"/assets/{asset['id']}")
     await someone.look("asset")
+    await someone.open("/nothing-here")
+    await expect(page.get_by_role("heading", name="There is nothing here")).to_be_visible()
+    await someone.look("nothing-here")
     pages = ("assets", "audit", "tokens", "new-asset")
     for path in pages:
         await someone.open(f"/{path}")

@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import secrets
 from typing import Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from api.console.backend import ASSETS, EXECUTIONS, PLAYBOOKS, Backend, Refused, path_of
-from api.console.pages import page, redirect
+from api.console.pages import nonce, page, redirect
 from api.console.schema_fields import Builder, Field, Schema, starting_values
 from api.console.schema_values import Reader, grown, shrunk
 from api.console.sessions import Form, SignedIn
@@ -108,7 +107,7 @@ async def _form(
         general=general,
         faulty=status >= 400,
         refused=refused,
-        key=backend.visitor.form.get("key") or secrets.token_urlsafe(12),
+        key=backend.visitor.form.get("key") or nonce(),
     )
 
 

@@ -170,6 +170,9 @@
   setUp(document);
   nameTheme();
   document.querySelectorAll("[data-editor]").forEach(setUpEditor);
+  // On a narrow screen the menu scrolls: where one is shall be seen.
+  var here = document.querySelector(".side nav a[aria-current]");
+  if (here) { here.scrollIntoView({ block: "nearest", inline: "center" }); }
   var invalid = document.querySelector("main [aria-invalid='true']");
   if (invalid) { invalid.focus(); }
   window.setInterval(tick, 1000);

@@ -99,6 +99,14 @@ async def test_sign_out_ends_the_session(console: httpx2.AsyncClient) -> None:
     assert (await console.get("/playbooks", headers={"Cookie": f"{COOKIE}={kept}"})).status_code == 303
 
 
+async def test_session_ends_by_itself(anonymous: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A session whose time is over opens nothing, though the browser still has its cookie."""
+    monkeypatch.setattr("api.console.sessions.LIFETIME_SECONDS", 0)
+    cookie = (await sign_in(anonymous)).headers["set-cookie"].partition(";")[0]
+    answer = await anonymous.get("/assets", headers={"Cookie": cookie})
+    assert (answer.status_code, answer.headers["location"]) == (303, "/sign-in?next=%2Fassets")
+
+
 async def test_revoked_token_ends_its_sessions(anonymous: httpx2.AsyncClient, mint: Minter) -> None:
     """With the token its sessions end, at once."""
     token = (await mint("asset:read"))["Authorization"].removeprefix("Bearer ")

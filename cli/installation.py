@@ -97,7 +97,8 @@ class Installation:
         if self.only_temporal:
             return f"Temporal is ready: {LOOPBACK}:{self.temporal_port}{ui}"
         given = "STANCHION_ADMIN_TOKEN" if self._base.get("STANCHION_ADMIN_TOKEN") else self.data_dir / TOKEN_FILE
-        return f"Stanchion is ready: {self.url} (try it at {self.url}/docs){ui}, admin token in {given}"
+        where = f"console at {self.url}/, interface at {self.url}/docs"
+        return f"Stanchion is ready: {where}{ui}, admin token in {given}"
 
     async def start(self) -> None:
         """Starts everything and returns when it serves."""

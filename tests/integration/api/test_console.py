@@ -99,6 +99,16 @@ async def test_sign_out_ends_the_session(console: httpx2.AsyncClient) -> None:
     assert (await console.get("/playbooks", headers={"Cookie": f"{COOKIE}={kept}"})).status_code == 303
 
 
+async def test_session_outlives_its_process(make_api: MakeApi) -> None:
+    """A session that one process of the API began is known to the next, and ended by it for both."""
+    first, second = await make_api(), await make_api()
+    await sign_in(first)
+    second.cookies = first.cookies
+    assert (await second.get("/assets")).status_code == 200
+    await post(second, "/sign-out")
+    assert (await first.get("/assets")).status_code == 303
+
+
 async def test_session_ends_by_itself(anonymous: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """A session whose time is over opens nothing, though the browser still has its cookie."""
     monkeypatch.setattr("api.console.sessions.LIFETIME_SECONDS", 0)

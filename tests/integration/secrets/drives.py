@@ -282,6 +282,78 @@ def _ssh_command(site: Site, of: Marker) -> list[Drive]:
     ]
 
 
+def _ssh_upload(site: Site, of: Marker) -> list[Drive]:
+    key = {"private_key": of.of("key")}
+    return [
+        Drive({**site.login(**key), "path": f"/tmp/up-{of.source}", "content": of.of("hard"), "sensitive": True}),
+        Drive({**site.login(**key), "path": f"/tmp/{of.of('plain')}/x", "content": of.of("hard")}, "parent_missing"),
+        Drive({**site.login(password=of.of("hard")), "path": "/tmp/x", "content": "x"}, "login_refused"),
+        Drive({**site.login(**key), "path": "/tmp/x", "content": "x", "mode": of.of("hard")}, "invalid_input"),
+    ]
+
+
+def _email_send(site: Site, of: Marker) -> list[Drive]:
+    given = {"host": "127.0.0.1", "port": 1, "from": "a@example.com", "to": ["b@example.com"], "subject": of.of("hard")}
+    login = {"username": "x", "password": of.of("plain")}
+    return [
+        Drive({**given, **login, "text": of.of("hard")}, "connect_failed"),
+        Drive({**given, **login, "text": "x", "to": [of.of("hard")]}, "invalid_input"),
+    ]
+
+
+def _ticket(site: Site, of: Marker, **more: Any) -> list[Drive]:
+    given = {"project": "a/b", "token": of.of("plain"), **more}
+    ends = ((401, "unauthorized"), (403, "forbidden"), (500, "service_failed"))
+    return [
+        *(
+            Drive({**given, "service": service, "url": f"{site.service}/{of.source}/{status}/plain"}, code)
+            for service in ("github", "gitlab")
+            for status, code in ends
+        ),
+        Drive({**given, "service": "github", "url": f"{NOBODY}/{of.of('plain')}"}, "connect_failed"),
+        Drive({**given, "service": of.of("hard")}, "invalid_input"),
+    ]
+
+
+def _ticket_create(site: Site, of: Marker) -> list[Drive]:
+    return _ticket(site, of, title=of.of("plain"), text=of.of("hard"))
+
+
+def _ticket_comment(site: Site, of: Marker) -> list[Drive]:
+    return _ticket(site, of, ticket="12", text=of.of("hard"))
+
+
+def _ticket_close(site: Site, of: Marker) -> list[Drive]:
+    return _ticket(site, of, ticket="12")
+
+
+def _asset_lookup(site: Site, of: Marker) -> list[Drive]:
+    return [Drive({"hostname": of.of("plain")}), Drive({"limit": of.of("hard")}, "invalid_input")]
+
+
+def _dns_resolve(site: Site, of: Marker) -> list[Drive]:
+    return [Drive({"name": "example.com", "type": of.of("hard")}, "invalid_input")]
+
+
+def _rdap_lookup(site: Site, of: Marker) -> list[Drive]:
+    return [
+        Drive({"query": "example.com", "base_url": f"{NOBODY}/{of.of('plain')}"}, "connect_failed"),
+        Drive(
+            {"query": "example.com", "base_url": f"{site.service}/{of.source}/403/plain/{of.of('plain')}"}, "forbidden"
+        ),
+        Drive({"query": of.of("hard"), "base_url": site.service}, "invalid_input"),
+        Drive({"query": "example.com", "kind": of.of("hard")}, "invalid_input"),
+    ]
+
+
+def _finding_enrich(site: Site, of: Marker) -> list[Drive]:
+    return [Drive({"text": of.of("hard")}), Drive({"vector": of.of("hard")}, "invalid_input")]
+
+
+def _finding_severity(site: Site, of: Marker) -> list[Drive]:
+    return [Drive({"owner": of.of("plain")}), Drive({"exposure": of.of("hard")}, "invalid_input")]
+
+
 def _test_blurt(site: Site, of: Marker) -> list[Drive]:
     return [Drive({"text": of.of("hard")}, "internal"), Drive({"text": of.of("key")}, "internal")]
 
@@ -302,6 +374,16 @@ DRIVES: dict[str, Drives] = {
     "scan.ports": _scan_ports,
     "script.run": _script_run,
     "ssh.command": _ssh_command,
+    "asset.lookup": _asset_lookup,
+    "dns.resolve": _dns_resolve,
+    "email.send": _email_send,
+    "finding.enrich": _finding_enrich,
+    "finding.severity": _finding_severity,
+    "rdap.lookup": _rdap_lookup,
+    "ssh.upload": _ssh_upload,
+    "ticket.close": _ticket_close,
+    "ticket.comment": _ticket_comment,
+    "ticket.create": _ticket_create,
     "test.blurt": _test_blurt,
 }
 """By the action's name.  A new action gets its own here: each way in for a secret, and each way to fail with one."""

@@ -6,7 +6,7 @@ import json
 import threading
 import urllib.parse
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -18,7 +18,7 @@ CUTS = (150, 170, 190, 195, 199, 480, 495)
 
 @contextmanager
 def leaky_service(markers: dict[str, Marker]) -> Iterator[str]:
-    """Its base URL.  ``/{source}/{status}/{shape}``: json, text, cut, redirect, hang or a Vault's wire."""
+    """Its base URL.  ``/{source}/{status}/{shape}``: json, text, plain (that alone), cut, redirect, hang, or Vault."""
     stop = threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
@@ -34,7 +34,8 @@ def leaky_service(markers: dict[str, Marker]) -> Iterator[str]:
             marker = markers[source]
             if shape == "hang":
                 stop.wait(30)
-            leaked = [form for kind in ("hard", "plain") for form in written(getattr(marker, kind))]
+            kinds = ("plain",) if shape == "plain" else ("hard", "plain")
+            leaked = [form for kind in kinds for form in written(getattr(marker, kind))]
             body: Any = {"json": leaked, "cut": None}.get(shape, "\n".join(leaked))
             if shape.startswith("cut"):
                 at = int(shape.removeprefix("cut"))
@@ -50,7 +51,8 @@ def leaky_service(markers: dict[str, Marker]) -> Iterator[str]:
             for name, value in (headers or {}).items():
                 self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(content)
+            with suppress(ConnectionError):
+                self.wfile.write(content)
 
         do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815 - names of the base class
 

@@ -13,6 +13,8 @@ import socket
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
+import httpx2
+
 from activities.errors import ActionError
 
 Address = IPv4Address | IPv6Address
@@ -72,7 +74,7 @@ class EgressPolicy:
     def permits(self, host: str, address: Address, port: int) -> bool:
         """True when a connection to ``address``, to which ``host`` resolved, is allowed."""
         effective = effective_address(address)
-        name = host.rstrip(".").lower()
+        name = ascii_name(host)
         if any(
             opening.admits(name, candidate, port) for opening in self.openings for candidate in (address, effective)
         ):
@@ -130,6 +132,17 @@ def refuse_disguise(host: str) -> None:
         raise ActionError("egress_refused", f"{host} is a disguised address.", retryable=False)
 
 
+def ascii_name(host: str) -> str:
+    """``host`` in lower case, without a dot at its end, and an IDN as the name server is asked for it (``xn--…``)."""
+    name = host.rstrip(".").lower()
+    if name.isascii():
+        return name
+    try:
+        return httpx2.URL(f"http://{name}/").raw_host.decode("ascii")
+    except httpx2.InvalidURL:
+        return name
+
+
 def _literal(host: str) -> Address | None:
     try:
         return ip_address(host.strip("[]"))
@@ -140,7 +153,9 @@ def _literal(host: str) -> Address | None:
 async def _look_up(host: str, port: int) -> list[Address]:
     try:
         # getaddrinfo of the loop runs in a thread.
-        rows = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        # The resolver's own IDNA is of 2003, where another name may come out than the one that is judged.
+        asked = host if host.isascii() else ascii_name(host)
+        rows = await asyncio.get_running_loop().getaddrinfo(asked, port, type=socket.SOCK_STREAM)
     except (socket.gaierror, UnicodeError) as error:
         known_absent = isinstance(error, socket.gaierror) and error.errno == socket.EAI_NONAME
         reason = error.strerror if isinstance(error, socket.gaierror) else str(error)
@@ -157,7 +172,7 @@ def _opening(item: str) -> Opening:
     plain = host.removeprefix("*.")
     if not plain or not all(c.isalnum() or c in "-_." for c in plain) or plain.rpartition(".")[2].isdigit():
         raise ValueError(f"STANCHION_EGRESS_ALLOW: {item!r} is no host, address or network")
-    return Opening(host=host.rstrip(".").lower(), port=port)
+    return Opening(host=f"{'*.' if plain != host else ''}{ascii_name(plain)}", port=port)
 
 
 def _split_port(item: str) -> tuple[str, int | None]:

@@ -238,3 +238,54 @@ async def test_the_proxy_of_the_environment_is_not_used(server: LocalServer, mon
         monkeypatch.setenv(name, server.url)
     assert (await refused("http://10.0.0.1/", EgressPolicy.parse("127.0.0.1"))).code == "egress_refused"
     assert server.received == []
+
+
+IDN = ("bücher.example", "BÜCHER.example.", "xn--bcher-kva.example")
+"""One name in three spellings."""
+
+
+@pytest.mark.parametrize("listed", IDN)
+@pytest.mark.parametrize("called", IDN)
+def test_an_idn_is_one_name_in_every_spelling(listed: str, called: str) -> None:
+    """It is opened whichever way the operator and the playbook write it; its neighbours are not."""
+    private = ip_address("10.0.0.1")
+    assert EgressPolicy.parse(listed).permits(called, private, 80)
+    assert EgressPolicy.parse(f"*.{listed}").permits(f"a.{called}", private, 80)
+    assert not EgressPolicy.parse(listed).permits("bucher.example", private, 80)
+
+
+@pytest.mark.parametrize("host", ["１２７.０.０.１", "①②⑦.⓪.⓪.①", "127。0。0。1", "ⓛⓞⓒⓐⓛⓗⓞⓢⓣ", "127.0.0.1"])
+async def test_letters_that_only_look_alike_get_nowhere(server: LocalServer, host: str) -> None:
+    """What IDNA maps to an address or to localhost is judged as that, or is no URL at all."""
+    error = await refused(f"http://{host}:{server.port}/", EgressPolicy())
+    assert error.code in ("egress_refused", "invalid_url")
+    assert server.received == []
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "169.254.169.254", "10.0.0.1"])
+async def test_nat64_is_judged_by_where_it_leads(address: str) -> None:
+    """RFC 6052: a gateway would carry it to the IPv4 address in its last 32 bits; opening that one opens it."""
+    wrapped = f"64:ff9b::{address}"
+    assert (await refused(f"http://[{wrapped}]/", EgressPolicy())).code == "egress_refused"
+    assert EgressPolicy.parse(address).permits(wrapped, ip_address(wrapped), 80)
+
+
+async def test_a_name_that_changes_its_address_is_judged_each_time(
+    server: LocalServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DNS rebinding: the second answer leads to a place that is not allowed, where the second request never arrives."""
+    loop = asyncio.get_running_loop()
+    resolve, answers = loop.getaddrinfo, ["127.0.0.1", "127.0.0.2"]
+
+    async def rebinding(host: str, *rest: object, **options: object) -> object:
+        return await resolve(answers.pop(0) if host == "rebind.example" else host, *rest, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(loop, "getaddrinfo", rebinding)
+    inside = LocalServer(answers={"/next": http_answer(200, b"secret")})
+    listening = await asyncio.start_server(inside.serve, "127.0.0.2", server.port)
+    server.answers["/"] = http_answer(302, location=f"http://rebind.example:{server.port}/next")
+    error = await refused(f"http://rebind.example:{server.port}/", EgressPolicy.parse("127.0.0.1"))
+    listening.close()
+    assert (error.code, answers) == ("egress_refused", [])
+    assert [one.path for one in server.received] == ["/"]
+    assert inside.received == []

@@ -5,7 +5,7 @@ STAMP := .venv/.installed
 DATA ?= data
 PORT ?= 8080
 
-.PHONY: install demo up test check bench chaos lock clean
+.PHONY: install demo up test check bench chaos docs lock clean
 
 install: $(STAMP)
 
@@ -35,6 +35,10 @@ check: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	@set -e; for lint in scripts/lint_*.py; do if [ -e "$$lint" ]; then echo "$$lint"; $(BIN)/python "$$lint"; fi; done
+
+# A static site in build/docs, to be opened as files or served by anything; a warning is an error.
+docs: install
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going docs build/docs
 
 bench: install
 	$(BIN)/python -m bench.run

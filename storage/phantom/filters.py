@@ -104,11 +104,20 @@ def _condition(field: Field, one: Condition) -> ColumnElement[bool]:
 
 
 def _compared(field: Field, operator: str, value: Any) -> ColumnElement[bool]:
+    if field.kind == "inside":
+        value = _without_nul(value)
     simple = _SIMPLE.get(operator)
     if simple is not None:
         by_key = field.key is not None and operator in ("exact", "in")
         return simple(field.key if by_key and field.key is not None else field.column, value)
     return _of_text(field, operator, value)
+
+
+def _without_nul(value: Any) -> Any:
+    """Values as Postgres takes them: its texts hold no NUL, so none of them can be equal to one that does."""
+    if isinstance(value, str):
+        return value.replace("\0", "\ufffd")
+    return [_without_nul(one) for one in value] if isinstance(value, (list, tuple)) else value
 
 
 def _of_text(field: Field, operator: str, value: Any) -> ColumnElement[bool]:

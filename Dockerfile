@@ -20,9 +20,10 @@ RUN /build/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-d
     && /build/bin/pip --python /opt/stanchion/bin/python install --no-cache-dir --no-deps --no-index /wheels/*.whl
 
 FROM python:3.11-slim-bookworm
-# bubblewrap is the sandbox of script.run; prlimit and setpriv come with the base image (util-linux).
+# Pango draws PDF reports; bubblewrap is the sandbox of script.run; prlimit and setpriv come with the base image (util-linux).
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends bubblewrap ca-certificates \
+        libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0 fonts-dejavu-core \
     && rm -rf /var/lib/apt/lists/*
 RUN useradd --system --uid 10001 --user-group --no-create-home --home-dir /var/lib/stanchion \
         --shell /usr/sbin/nologin stanchion \

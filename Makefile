@@ -54,7 +54,7 @@ chaos: install
 COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header
 lock:
 	$(COMPILE) pyproject.toml --all-extras requirements-build.in -o requirements.txt
-	$(COMPILE) --no-annotate -c requirements.txt pyproject.toml -o requirements-runtime.txt
+	$(COMPILE) --no-annotate -c requirements.txt --extra pdf --extra traces pyproject.toml -o requirements-runtime.txt
 	$(COMPILE) --no-annotate -c requirements.txt requirements-build.in -o requirements-build.txt
 
 clean:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import Sequence
 from datetime import timedelta
 
 import structlog
 import uvloop
+from structlog.contextvars import bind_contextvars
 from temporalio import activity
 from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
@@ -21,10 +23,12 @@ from engine.artifacts import DatabaseArtifacts
 from engine.assets import DatabaseAssets
 from engine.client import connect_patiently
 from engine.intel import DatabaseIntel
+from engine.logging import configure_logging
 from engine.policy_results import DatabasePolicyResults
 from engine.processes import leave
 from engine.records import RecordKeeper
 from engine.secrets import secret_chain
+from engine.tracing import start_tracing, stop_tracing
 from executions.firing import Firer
 from executions.starting import Starter
 from playbooks.contract import SETTLE_ACTIVITY, Settled, Settlement
@@ -52,6 +56,7 @@ class Settler:
 
         A database that cannot be reached is an ordinary failure, which the workflow retries until it can be.
         """
+        bind_contextvars(execution_id=settlement.execution_id)
         try:
             return await self._database.write(settle, settlement, now_ms())
         except NotFound as error:
@@ -142,7 +147,12 @@ async def _connected(config: Settings, database: Database, stop: asyncio.Event) 
 
 def main(arguments: Sequence[str] = ()) -> None:
     """Entry of ``python -m worker`` and of ``stanchion worker``."""
-    uvloop.run(run(settings()))
+    configure_logging(settings())
+    start_tracing("stanchion-worker", os.environ)
+    try:
+        uvloop.run(run(settings()))
+    finally:
+        stop_tracing()
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from structlog.contextvars import bind_contextvars
 from temporalio import activity
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
@@ -70,10 +71,13 @@ class ActionRunner:
         scrubber = scrubber_of(())
         try:
             call = _decode(args)
+            _bind(call)
             secrets = await look_up(call.secrets, self._secrets)
             scrubber = scrubber_of(tuple(secrets.values()))
             with scrubbing(scrubber):
-                return await self._perform(name, call, secrets, scrubber)
+                result = await self._perform(name, call, secrets, scrubber)
+            log.info("Action %s completed", name)
+            return result
         except ActionError as error:
             failure = _failure(name, error, scrubber)
         except Exception as error:
@@ -188,6 +192,17 @@ def _guarded(stores: Stores, scrubber: Scrubber) -> Stores:
 
 def _no_heartbeat(*details: Any) -> None:
     """Local activities have no heartbeat."""
+
+
+def _bind(call: ActionCall) -> None:
+    """Every line that is logged for this call says what it belongs to."""
+    bind_contextvars(
+        execution_id=call.execution_id,
+        playbook_id=call.playbook_id,
+        asset_id=call.asset_id,
+        step_id=call.step_id,
+        attempt=call.attempt,
+    )
 
 
 def _dump(model: BaseModel) -> Any:

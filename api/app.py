@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator
 
 import structlog
@@ -17,7 +18,6 @@ from api.console.app import add_console
 from api.cors import Origins, codec_origins, origins
 from api.executions import Executions
 from api.limits import Limiter
-from api.logging import configure_logging
 from api.metrics import Metrics, installed_version
 from api.openapi import DESCRIPTION, build_openapi
 from api.phantom.app import phantom
@@ -46,8 +46,10 @@ from api.shell import Shell
 from api.sweep import keep_for_ever, sweep_for_ever
 from api.tokens import TokenCache
 from engine.client import API_RETRY, connect
+from engine.logging import configure_logging
 from engine.schedules import Schedules
 from engine.sealing import Sealer
+from engine.tracing import start_tracing, stop_tracing
 from executions.receiving import Receiver
 from executions.timetables import Timetables
 from settings import Settings
@@ -63,9 +65,11 @@ log = structlog.get_logger(__name__)
 
 def create_app(settings: Settings | None = None) -> FastAPI:
     """The API with ``settings``; without them as the application of this process, which also sets up its logs."""
+    of_process = settings is None
     if settings is None:
         settings = process_settings()
         configure_logging(settings)
+        start_tracing("stanchion-api", os.environ)
     metrics = Metrics()
     limiter = Limiter(settings.rate_limit) if settings.rate_limit else None
 
@@ -74,6 +78,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         async with _running(settings, limiter, metrics) as services:
             app.state.services = services
             yield
+        if of_process:
+            await asyncio.to_thread(stop_tracing)
 
     app = FastAPI(
         title="Stanchion",

@@ -20,6 +20,7 @@ from api.limits import Limiter, address_of
 from api.metrics import Metrics
 from api.phantom.errors import is_phantom
 from api.phantom.wire import failure
+from engine.tracing import tracing
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _SECRET_PATHS = ("/api/hooks/", "/api/codec/with/")
@@ -34,6 +35,9 @@ HARDENING = (
 
 STRICT_POLICY = b"default-src 'none'; frame-ancestors 'none'"
 """The policy of what is no page; a page brings its own."""
+RUN_IDS = ("execution_id", "playbook_id", "asset_id")
+"""What a line of a run is found by."""
+
 _QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
 
 log = structlog.get_logger("api.access")
@@ -60,11 +64,25 @@ class Shell:
         structlog.contextvars.bind_contextvars(request_id=answer.request_id)
         self.metrics.in_progress.inc()
         try:
-            await self._run(scope, receive, answer)
+            await self._traced(scope, receive, answer)
         finally:
             self.metrics.in_progress.dec()
             self._record(scope, answer, time.perf_counter() - started)
-            structlog.contextvars.unbind_contextvars("request_id")
+            structlog.contextvars.unbind_contextvars("request_id", "trace_id", *RUN_IDS)
+
+    async def _traced(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
+        traced = tracing()
+        if traced is None or scope["path"] in _QUIET:
+            await self._run(scope, receive, answer)
+            return
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        with traced.request(scope["method"], headers) as span:
+            structlog.contextvars.bind_contextvars(trace_id=traced.trace_id())
+            await self._run(scope, receive, answer)
+            route = getattr(scope.get("route"), "path", "unmatched")
+            span.update_name(f"{scope['method']} {route}")
+            span.set_attribute("http.route", route)
+            span.set_attribute("http.response.status_code", answer.status or 499)
 
     async def _run(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
         try:
@@ -93,6 +111,7 @@ class Shell:
             status=status,
             ms=round(seconds * 1000, 1),
             principal=getattr(principal, "id", None),
+            **_told_ids(scope),
             address=address_of(scope),
         )
 
@@ -141,6 +160,13 @@ class _Answer:
 def told_path(path: str) -> str:
     """``path`` as a log may have it: without the token of a hook, or of the codec."""
     return next((f"{secret}***" for secret in _SECRET_PATHS if path.startswith(secret)), path)
+
+
+def _told_ids(scope: Scope) -> dict[str, str]:
+    """What a request was about, by the names that its path gives it, unless the run that it began says so."""
+    bound = structlog.contextvars.get_contextvars()
+    given = scope.get("path_params") or {}
+    return {name: str(given[name]) for name in RUN_IDS if name in given and name not in bound}
 
 
 def _request_id(scope: Scope) -> str:

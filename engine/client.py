@@ -17,6 +17,7 @@ from temporalio.runtime import Runtime
 
 from engine.blobs import external_storage
 from engine.codec import EncryptionCodec, parse_keys
+from engine.tracing import tracing
 from settings import Settings
 from storage.database import Database
 
@@ -60,6 +61,7 @@ async def connect(
     when the server cannot be reached, as the SDK does.
     """
     target = connection(settings, os.environ)
+    traced = tracing()
     return await Client.connect(
         target["target_host"],
         namespace=target["namespace"],
@@ -67,6 +69,7 @@ async def connect(
         tls=target.get("tls"),
         rpc_metadata=target.get("rpc_metadata", {}),
         data_converter=data_converter(settings, database),
+        interceptors=[] if traced is None else [traced.interceptor],
         lazy=lazy,
         runtime=runtime,
         retry_config=retry,

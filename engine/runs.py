@@ -32,6 +32,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from engine.description import Description, read_description
 from engine.errors import AlreadyRunning, DecisionRefused, NoAnswer, StartRefused, TemporalUnavailable
 from engine.rpc import call
+from engine.tracing import tracing
 from playbooks.contract import (
     ATTRIBUTE_ASSET,
     ATTRIBUTE_DRY_RUN,
@@ -109,7 +110,13 @@ class Runs:
             user_metadata=await self._metadata(start),
         )
         request.workflow_task_timeout.FromTimedelta(TASK_TIMEOUT)
-        return await self._send_start(request)
+        traced = tracing()
+        if traced is None:
+            return await self._send_start(request)
+        with traced.starting(start.workflow_type, start.given.execution_id) as headers:
+            for name, payload in headers.items():
+                request.header.fields[name].CopyFrom(payload)
+            return await self._send_start(request)
 
     async def _send_start(self, request: StartWorkflowExecutionRequest) -> str:
         sent = False

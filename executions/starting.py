@@ -11,6 +11,7 @@ import uuid
 from dataclasses import dataclass, field, replace
 
 from sqlalchemy import Connection
+from structlog.contextvars import bind_contextvars
 from temporalio.client import Client
 
 from engine.errors import AlreadyRunning, StartRefused, TemporalUnavailable
@@ -213,6 +214,7 @@ class Starter:
 
     async def begin(self, playbook: PlaybookRow, revision: Revision, new: NewExecution | ExecutionRow) -> Truth:
         """Has Temporal start the run whose row is written; takes the row back where it does not."""
+        bind_contextvars(execution_id=new.id, playbook_id=new.playbook_id, asset_id=new.asset_id)
         given = await self._input(revision, new)
         start = Start(
             workflow_id=new.workflow_id,

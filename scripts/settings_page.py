@@ -56,6 +56,14 @@ asked, with `secrets_unavailable`.
 file is read only when `TEMPORAL_CONFIG_FILE` or `TEMPORAL_PROFILE` asks for it. `stanchion up` ignores them all, since
 it brings its own server.
 
+## Traces and logs
+
+With the extra `traces` (it is in the image) and `OTEL_EXPORTER_OTLP_ENDPOINT=http://collector:4318` (or
+`OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`) in the environment, API and worker send spans by OTLP over HTTP: the request,
+under the caller's `traceparent`, the start, the workflow and each activity, as one trace. OpenTelemetry's other
+variables count as well; `OTEL_SDK_DISABLED=true` turns it off. A line of a run in the logs has `execution_id`,
+`playbook_id`, `asset_id`, on the worker `step_id` and `attempt`, and with traces `trace_id`.
+
 ## The command line as a client
 
 | variable | default | what it is |

@@ -1,4 +1,7 @@
-"""Structured logs, as JSON lines or as text for people; every line of a request carries its ``request_id``.
+"""Structured logs of API and worker, as JSON lines or as text for people.
+
+A line of a request carries its ``request_id``; one of a run its execution, playbook, asset and step; both the
+``trace_id`` where traces are on.
 
 Headers, bodies and query strings are never logged, so neither is a token or a parameter of a run.
 """
@@ -7,14 +10,25 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
 
+from engine.tracing import trace_id
 from settings import Settings
+
+
+def _add_trace(logger: Any, name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    found = trace_id()
+    if found is not None:
+        event["trace_id"] = found
+    return event
+
 
 _SHARED: list[Any] = [
     structlog.contextvars.merge_contextvars,
+    _add_trace,
     structlog.processors.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
     structlog.processors.format_exc_info,

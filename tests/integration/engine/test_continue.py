@@ -204,7 +204,7 @@ async def until_held_up(stack: Stack, execution: str) -> None:
     """Returns when the loop of ``held_up`` has come to a stand."""
     before = -1
     async with asyncio.timeout(20):
-        while (done := by_id(await stack.status(execution))["each"]["iterations"] or {}).get("completed") != before:
+        while (done := by_id(await stack.status(execution))["each"].get("iterations") or {}).get("completed") != before:
             before = done.get("completed", -2)
             await asyncio.sleep(0.5)
 

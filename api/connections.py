@@ -44,6 +44,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self.head_seconds, self.body_seconds = given.head_seconds, given.body_seconds
         self._deadline: asyncio.TimerHandle | None = None
         self._in_head = False
+        self._completed = False  # whether a request was complete within the piece that is read
         self._fed = 0  # bytes of a head that is not complete
         self._seen = 0  # bytes of the fields that are complete
         self._fields = 0
@@ -61,11 +62,11 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """A piece of a request has come."""
-        began = self._in_head
+        self._completed = False
         super().data_received(data)
         if not self._in_head:
             self._fed = 0
-        elif began:
+        elif not self._completed:  # else the piece was in part of an earlier request, and only the next ones count
             self._fed += len(data)
             if self._fed > self.head_bytes and not self.transport.is_closing():
                 self._refuse(431)
@@ -96,6 +97,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """The request is there; how long its answer takes is not judged here."""
         self._expect(None)
+        self._completed = True
         super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:

@@ -114,7 +114,7 @@ class House:
         """Whether the process was started and nobody has ended it."""
         return name in self._processes
 
-    def terminate(self, name: str, timeout: float = 30) -> int:
+    def terminate(self, name: str, timeout: float = 120) -> int:
         """SIGTERM; the exit code."""
         process = self._processes.pop(name)
         process.terminate()
@@ -130,7 +130,7 @@ class House:
         self.start("api")
         await self.ready()
 
-    async def ready(self, timeout: float = 30) -> None:
+    async def ready(self, timeout: float = 120) -> None:
         """Waits until the API says that all it depends on is there."""
         async with self.http as http, asyncio.timeout(timeout):
             while True:
@@ -167,14 +167,14 @@ class House:
                     assert answer.status_code == 503, answer.text
                 await asyncio.sleep(0.05)
 
-    async def until_step(self, execution_id: str, index: int, state: str, timeout: float = 30) -> dict[str, Any]:
+    async def until_step(self, execution_id: str, index: int, state: str, timeout: float = 120) -> dict[str, Any]:
         """The status once step ``index`` is in ``state``."""
         async with asyncio.timeout(timeout):
             while (status := await self.status(execution_id))["steps"][index]["status"] != state:
                 await asyncio.sleep(0.05)
         return status
 
-    async def finish(self, execution_id: str, timeout: float = 40) -> dict[str, Any]:
+    async def finish(self, execution_id: str, timeout: float = 120) -> dict[str, Any]:
         """The status once it is final."""
         async with asyncio.timeout(timeout):
             while (status := await self.status(execution_id))["status"] not in FINAL:

@@ -94,14 +94,14 @@ class Stack:
         status: dict[str, Any] = answer.json()
         return status
 
-    async def finish(self, execution_id: str, timeout: float = 30, include: str | None = "io") -> dict[str, Any]:
+    async def finish(self, execution_id: str, timeout: float = 120, include: str | None = "io") -> dict[str, Any]:
         """The status of an execution once it is final."""
         async with asyncio.timeout(timeout):
             while (await self.status(execution_id))["status"] not in FINAL:
                 await asyncio.sleep(0.05)
         return await self.status(execution_id, include)
 
-    async def until_step(self, execution_id: str, index: int, state: str, timeout: float = 30) -> dict[str, Any]:
+    async def until_step(self, execution_id: str, index: int, state: str, timeout: float = 120) -> dict[str, Any]:
         """The status of an execution once its step ``index`` is in ``state``."""
         async with asyncio.timeout(timeout):
             while (status := await self.status(execution_id))["steps"][index]["status"] != state:

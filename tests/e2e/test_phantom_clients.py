@@ -184,7 +184,7 @@ async def test_splunk_soar_mcp(served: Up, monkeypatch: pytest.MonkeyPatch) -> N
     assert "an address" in await call("soar_list_artifacts", container_id=container)
     started = await call("soar_run_playbook", playbook_ref="my_play", container_id=container)
     run = int(json.loads(started.partition("\n")[2])["playbook_run_id"])
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while json.loads(await call("soar_get_playbook_run", run_id=run))["status"] == "running":
             await asyncio.sleep(0.1)
     assert json.loads(await call("soar_get_playbook_run", run_id=run))["status"] == "success"

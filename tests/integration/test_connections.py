@@ -47,14 +47,28 @@ class Served:
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """The API as ``stanchion api`` serves it, with short times."""
+    with serving(tmp_path_factory.mktemp("data"), head_seconds="1", body_seconds="1.5") as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def patient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """The same with times that none of these tests reaches, so that what is refused is the size."""
+    with serving(tmp_path_factory.mktemp("data"), head_seconds="300", body_seconds="300") as served:
+        yield served
+
+
+@contextlib.contextmanager
+def serving(folder: Path, *, head_seconds: str, body_seconds: str) -> Iterator[Served]:
+    """The API in a process of its own, ready."""
     port = free_port()
     environment = {
         **os.environ,
-        "STANCHION_DATA_DIR": str(tmp_path_factory.mktemp("data")),
+        "STANCHION_DATA_DIR": str(folder),
         "STANCHION_ADMIN_TOKEN": TOKEN,
         "STANCHION_TEMPORAL_ADDRESS": "127.0.0.1:1",
-        "STANCHION_HEAD_SECONDS": "1",
-        "STANCHION_BODY_SECONDS": "1.5",
+        "STANCHION_HEAD_SECONDS": head_seconds,
+        "STANCHION_BODY_SECONDS": body_seconds,
         "STANCHION_MAX_HEAD_BYTES": str(HEAD_BYTES),
         "STANCHION_CORS_ORIGINS": "https://ui.example.com",
         "STANCHION_LOG_LEVEL": "ERROR",
@@ -220,23 +234,30 @@ def test_trailers_that_never_end(served: Served) -> None:
     "start",
     [b"GET /", b"GET / HTTP/1.1\r\nX-Large: ", b"GET / HTTP/1.1\r\n", b"GET /healthz HTTP/1.1\r\nX"],
 )
-def test_a_head_that_is_too_large(served: Served, start: bytes, piece: int) -> None:
+def test_a_head_that_is_too_large(patient: Served, start: bytes, piece: int) -> None:
     """Its target, one field, many fields, the name of one: 431 long before it is there, and nothing of it is kept."""
     filler = b"X-1: y\r\n" if start.endswith(b"\r\n") else b"a"
-    before = served.memory()
-    with served.connect() as connection:
+    before = patient.memory()
+    with patient.connect() as connection:
         connection.sendall(start)
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             for _ in range(400 if piece == 1 else 800):
                 connection.sendall(filler * (100 if piece == 1 else piece // len(filler)))
         answer = until_closed(connection)
     assert answer == b"" or refused(answer, 431, "too_large")
-    assert served.memory() - before < 30_000_000
+    assert patient.memory() - before < 30_000_000
 
 
-def test_a_head_of_many_fields(served: Served) -> None:
+def test_a_large_head_that_comes_in_one_piece(patient: Served) -> None:
+    """Nothing comes after it that could be counted."""
+    with patient.connect() as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nX-Large: " + b"a" * (HEAD_BYTES + 2000))
+        assert refused(until_closed(connection), 431, "too_large")
+
+
+def test_a_head_of_many_fields(patient: Served) -> None:
     """In one piece, and below the limit of size."""
-    with served.connect() as connection:
+    with patient.connect() as connection:
         connection.sendall(head(*(f"X-{number}: y" for number in range(300))))
         assert refused(until_closed(connection), 431, "too_large")
 

@@ -18,7 +18,7 @@ async def listen(stack: Stack, execution: str, last: str | None = None, most: in
     headers = {"Last-Event-ID": last} if last else {}
     found: list[dict[str, Any]] = []
     async with (
-        asyncio.timeout(30),
+        asyncio.timeout(60),
         stack.http.stream("GET", f"{EXECUTIONS}/{execution}/events", headers=headers) as got,
     ):
         assert (got.status_code, got.headers["content-type"].split(";")[0]) == (200, "text/event-stream")

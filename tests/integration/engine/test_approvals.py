@@ -22,7 +22,7 @@ ASK = {"id": "ask", "type": "approval", "message": "Patch {{ asset.name }}?"}
 async def waiting(stack: Stack, ask: dict[str, Any], *more: dict[str, Any]) -> str:
     """An execution that waits for approval at its first step."""
     execution = await stack.start([ask, *more])
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not (await stack.status(execution))["steps"][0]["waiting_for"]:
             await asyncio.sleep(0.02)
     return execution
@@ -163,7 +163,7 @@ async def test_approvals_in_a_loop_are_told_apart(stack: Stack) -> None:
     """By the number of the iteration; without it only where one waits."""
     each = {"id": "each", "type": "foreach", "items": ["a", "b"], "concurrency": 2, "steps": [ASK]}
     execution = await stack.start([each])
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (await stack.status(execution, "iterations"))["steps"][1].get("runs", {}).get("running") != 2:
             await asyncio.sleep(0.02)
     unclear = await decide(stack, execution)

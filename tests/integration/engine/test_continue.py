@@ -101,7 +101,7 @@ async def test_what_waits_goes_on_waiting(stack: Stack) -> None:
     assert (await stack.http.post(url)).status_code == 200
     done = by_id(await stack.finish(execution))
     assert [done[name]["status"] for name in ("wait", "ask", "flaky")] == ["completed"] * 3
-    assert (done["flaky"]["attempt"], 5900 < done["wait"]["duration_ms"] < 9000) == (2, True)
+    assert (done["flaky"]["attempt"], done["wait"]["duration_ms"] > 5900) == (2, True)
 
 
 async def test_a_cancel_after_it(stack: Stack) -> None:
@@ -114,7 +114,7 @@ async def test_a_cancel_after_it(stack: Stack) -> None:
     status = await stack.finish(execution)
     assert statuses(status) == {"each": "completed", "nap": "completed", "slow": "cancelled"}
     handle = stack.temporal.get_workflow_handle(status["temporal"]["workflow_id"])
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (await handle.describe()).status is not WorkflowExecutionStatus.CANCELED:
             await asyncio.sleep(0.05)
     assert len(await parts(stack, status)) > 1
@@ -203,7 +203,7 @@ def held_up(ask: dict[str, Any]) -> list[dict[str, Any]]:
 async def until_held_up(stack: Stack, execution: str) -> None:
     """Returns when the loop of ``held_up`` has come to a stand."""
     before = -1
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (done := by_id(await stack.status(execution))["each"].get("iterations") or {}).get("completed") != before:
             before = done.get("completed", -2)
             await asyncio.sleep(0.5)

@@ -81,7 +81,7 @@ async def begun(stack: Stack, steps: list[dict[str, Any]], resume: Snapshot) -> 
 
 async def closed(stack: Stack, execution: str) -> ExecutionRow:
     """The row of an execution once it has closed."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (row := await stack.database.read(executions.get, execution)) is None or row.closed_at is None:
             await asyncio.sleep(0.05)
     return row
@@ -172,7 +172,7 @@ async def test_who_may_decide_in_the_next_part(tmp_path: Path) -> None:
 async def _until_taken(stack: Stack, workflow: str, decide: Decide) -> None:
     """Decides as soon as the step waits."""
     handle = stack.temporal.get_workflow_handle(workflow)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             try:
                 await handle.execute_update(DECIDE_UPDATE, decide, result_type=Decided)

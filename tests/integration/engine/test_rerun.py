@@ -45,7 +45,7 @@ async def rejected(stack: Stack, steps: list[dict[str, Any]] = FLAKY, index: int
 async def decide(stack: Stack, execution: str, word: str, index: int = 4) -> None:
     """Approves or rejects the step ``ask``, as soon as it waits."""
     await stack.until_step(execution, index, "running")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (await stack.http.post(f"{EXECUTIONS}/{execution}/steps/ask/{word}")).status_code != 200:
             await asyncio.sleep(0.02)
 
@@ -131,7 +131,7 @@ async def test_a_cancelled_run_goes_on_where_it_was(stack: Stack) -> None:
     first = await stack.start([echo("a", by="{{ execution.id }}"), sleeps("slow", 0.5), echo("z")])
     await stack.until_step(first, 1, "running")
     await stack.cancel(first)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (answer := await rerun(stack, first, **{"from": "failed"})).status_code == 409:
             await asyncio.sleep(0.05)
     done = await stack.finish(answer.json()["execution_id"])
@@ -175,7 +175,7 @@ async def test_refused(stack: Stack, execution: str, body: dict[str, Any], statu
 
 async def again(stack: Stack, execution: str, include: str = "io") -> dict[str, Any]:
     """The end of a rerun from what had failed, begun as soon as the run has closed."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (answer := await rerun(stack, execution, **{"from": "failed"})).status_code == 409:
             await asyncio.sleep(0.05)
     assert answer.status_code == 202, answer.text
@@ -263,7 +263,7 @@ async def test_a_cancelled_loop_goes_on_where_it_was(stack: Stack) -> None:
     who = echo("who", by="{{ execution.id }}")
     each = {"id": "each", "type": "foreach", "items": [0, 1, 2], "steps": [nap, who]}
     first = await stack.start([each])
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (by_id(await stack.status(first))["each"].get("iterations") or {}).get("completed") != 2:
             await asyncio.sleep(0.02)
     assert (await stack.cancel(first)).status_code == 200

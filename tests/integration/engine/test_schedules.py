@@ -63,7 +63,7 @@ async def make_due(stack: Stack, playbook: dict[str, Any], days_ago: int = 1) ->
 
 async def until_told(stack: Stack, playbook: dict[str, Any], count: int = 1) -> list[dict[str, Any]]:
     """What came of the last times, once there are ``count`` of them."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while len(recent := (await schedule(stack, playbook))["recent"]) < count:
             await asyncio.sleep(0.05)
     return list(recent)
@@ -189,7 +189,7 @@ async def test_what_is_lost_between_database_and_temporal_is_made_good(stack: St
 
     await stack.database.write(forget_trigger)
     timetables = Timetables(stack.database, Schedules(stack.temporal, stack.settings.task_queue))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             await timetables.keep()
             kept = await timetables.schedules.kept()

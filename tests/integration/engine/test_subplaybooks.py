@@ -32,7 +32,7 @@ def calls(playbook: dict[str, Any], **fields: Any) -> dict[str, Any]:
 
 async def child_of(stack: Stack, execution: str) -> dict[str, Any]:
     """The execution that the step ``sub`` has started, once it has."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not (child := by_id(await stack.status(execution))["sub"].get("execution_id")):
             await asyncio.sleep(0.02)
     return await stack.status(child)
@@ -112,12 +112,12 @@ async def test_the_conflict_rule_holds(stack: Stack, on_conflict: str) -> None:
         assert (done["status"], done["error"]["code"]) == ("failed", "conflict")
         await stack.cancel(first)
         return
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not (await stack.status(second))["steps"][0]["waiting_for"]:
             await asyncio.sleep(0.05)
     assert (await stack.http.post(f"{EXECUTIONS}/{first}/steps/ask/approve")).status_code == 200
     inner = await child_of(stack, second)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (await stack.http.post(f"{EXECUTIONS}/{inner['execution_id']}/steps/ask/approve")).status_code != 200:
             await asyncio.sleep(0.05)
     assert (await stack.finish(second))["status"] == "completed"
@@ -260,7 +260,7 @@ async def test_a_stop_before_it_began(stack: Stack, stop: str, monkeypatch: pyte
         await stack.cancel(parent)
     await _until_told(stack, parent)
     answers.set()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while by_id(await stack.status(parent))["sub"]["status"] != "cancelled" or await _rows_of(stack, child):
             await asyncio.sleep(0.05)
     assert (await stack.http.delete(f"/api/playbooks/{child['id']}")).status_code == 204
@@ -273,7 +273,7 @@ async def _until_told(stack: Stack, execution: str) -> None:
     assert row is not None
     handle = stack.temporal.get_workflow_handle(row.workflow_id)
     stops = (EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED, EventType.EVENT_TYPE_ACTIVITY_TASK_FAILED)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             kinds = [event.event_type async for event in handle.fetch_history_events()]
             told = next((number for number, kind in enumerate(kinds) if kind in stops), len(kinds))

@@ -98,7 +98,7 @@ async def test_the_sweep_settles_what_nobody_reads(tmp_path: Path) -> None:
         execution = await stack.start([SLEEP])
         status = await stack.until_step(execution, 0, "running")
         await stack.temporal.get_workflow_handle(status["temporal"]["workflow_id"]).terminate(reason="enough")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while (row := await stack.database.read(executions.get, execution)) is None or row.closed_at is None:
                 await asyncio.sleep(0.1)
         assert row.state == "cancelled"
@@ -157,7 +157,7 @@ async def test_a_later_run_of_the_same_pair_does_not_hide_the_earlier_one(stack:
     status = await stack.until_step(first, 0, "running")
     await stack.temporal.get_workflow_handle(status["temporal"]["workflow_id"]).terminate(reason="enough")
     second = (await stack.post_run(playbook["id"], asset["id"])).json()["execution_id"]
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (status := await stack.status(first))["status"] == "running":
             await asyncio.sleep(0.1)
     assert status["status"] == "cancelled"

@@ -72,7 +72,7 @@ class Phantom:
         assert isinstance(made["playbook_run_id"], str)
         return int(made["playbook_run_id"])
 
-    async def ended(self, run: int, timeout: float = 30) -> dict[str, Any]:
+    async def ended(self, run: int, timeout: float = 120) -> dict[str, Any]:
         """A run, once it runs no more."""
         async with asyncio.timeout(timeout):
             while (found := await self.get(f"playbook_run/{run}"))["status"] == "running":

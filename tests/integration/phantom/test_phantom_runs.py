@@ -329,7 +329,7 @@ async def test_approvals_are_answered(phantom: Phantom) -> None:
     params = {"_filter_status": '"pending"', "_filter_action_run__container_id": f'"{container}"', "sort": "start_time"}
     for said, status in (("approve", "success"), ("deny", "failed")):
         run = await phantom.run(name, container)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not (found := await phantom.get("approval", **params))["data"]:
                 await asyncio.sleep(0.05)
         [approval] = found["data"]

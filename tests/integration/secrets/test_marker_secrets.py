@@ -98,7 +98,7 @@ async def cancel_one(running: House, site: Site, marker: Marker) -> str:
     }
     cancelled = await running.run([{"name": "Sleep", **sleeping}])
     await running.until_step(cancelled, 0, "running")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while site.machine.inside(f"ls {started}", check=False).strip() != started:
             await asyncio.sleep(0.1)
     await running.post(f"/api/playbooks/executions/{cancelled}/cancel", {}, 200)

@@ -257,7 +257,7 @@ async def test_progress_is_told() -> None:
     told: list[Any] = []
     slow = {"ports": "1-100", "max_rate": 5, "detect_services": False}
     task = asyncio.create_task(scan(make_context(heartbeat=told.append), **slow))
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 90
     while not told and time.monotonic() < deadline:
         await asyncio.sleep(0.05)
     task.cancel()

@@ -65,6 +65,7 @@ async def start_on_container(starter: Starter, request: ContainerRequest, entry:
         dry_run=False,
         workflow_id=workflow_id(playbook.id, asset_id if request.exclusive else f"{asset_id}:{execution_id}"),
         source=SOURCE,
+        pinned=await starter.pins(revision, playbook.id),
     )
     async with starter.admission.place():
         row = await starter.database.write(_insert, new, request, entry, shown)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from temporalio import activity
 
 from executions.errors import Conflict, Refusal, Unavailable
-from executions.starting import RunRequest, Starter
+from executions.requests import RunRequest
+from executions.starting import Starter
 from executions.targets import asset_named
 from executions.timetables import ACTOR, due_entry, key_of, note
 from playbooks.contract import FIRE_ACTIVITY, Fire, Fired

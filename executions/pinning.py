@@ -43,9 +43,12 @@ class Pinner:
             raise BadRequest("The definition has faults.", faults)
         return plan.model_copy(update={"steps": steps})
 
-    async def pinned(self, plan: Plan, own: str) -> dict[str, PinnedPlaybook]:
-        """Every playbook that a run of ``plan``, of the playbook ``own``, may start, at any depth, as it is now.
+    async def pinned(
+        self, plan: Plan, own: str, revisions: Mapping[str, int] | None = None
+    ) -> dict[str, PinnedPlaybook]:
+        """Every playbook that a run of ``plan``, of the playbook ``own``, may start, at any depth.
 
+        Each is taken at its revision in ``revisions``, by its id, and where that names none as it is now.
         Raises Conflict where one of them was deleted, and where they lead in a circle: two that were stored at the
         same time may name each other, and would wait for each other for ever.
         """
@@ -60,8 +63,9 @@ class Pinner:
                 raise Conflict(f"The sub-playbook {playbook_id} was deleted.")
             if len(found) == MAX_PINNED:
                 raise Conflict(f"The playbook needs more than {MAX_PINNED} others.")
-            revision = await self.revisions.get(row.id, row.revision)
-            found[playbook_id] = _pinned(row, revision)
+            number = (revisions or {}).get(row.id, row.revision)
+            revision = await self.revisions.get(row.id, number)
+            found[playbook_id] = _pinned(row, number, revision)
             wanted += named(revision.plan)
         circle = _in_a_circle({own: named(plan)} | {key: named(one.plan) for key, one in found.items() if key != own})
         if circle is not None:
@@ -107,12 +111,12 @@ def _in_a_circle(leads: Mapping[str, Sequence[str]]) -> str | None:
     return next(iter(left), None)
 
 
-def _pinned(row: PlaybookRow, revision: Revision) -> PinnedPlaybook:
+def _pinned(row: PlaybookRow, number: int, revision: Revision) -> PinnedPlaybook:
     return PinnedPlaybook(
         id=row.id,
         slug=row.slug,
         name=row.name,
-        revision=row.revision,
+        revision=number,
         plan=revision.plan,
         parameters_schema=revision.parameters_schema,
     )

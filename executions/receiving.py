@@ -12,7 +12,8 @@ from engine.codec import EncryptionKeyError
 from engine.sealing import Sealer
 from executions import signatures
 from executions.errors import BadRequest, Conflict, Detail, IdempotencyMismatch, NotFound, Refusal
-from executions.starting import RunRequest, Starter
+from executions.requests import RunRequest
+from executions.starting import Starter
 from executions.targets import asset_named
 from executions.truth import Truth
 from playbooks.incoming import Incoming, IncomingError, Wanted, compile_incoming

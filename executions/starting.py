@@ -5,9 +5,8 @@ What dies in between leaves a row that Temporal knows nothing of; reading it, or
 
 from __future__ import annotations
 
-import hashlib
-import json
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from sqlalchemy import Connection
@@ -27,6 +26,7 @@ from executions.errors import (
     from_faults,
 )
 from executions.pinning import Pinner
+from executions.requests import RerunRequest, RunRequest, key_of
 from executions.rerunning import FROM_FAILED, Earlier, kept
 from executions.revisions import Revision, Revisions
 from executions.truth import Reader, Truth
@@ -43,42 +43,8 @@ from storage.database import Database
 from storage.executions import ExecutionRow, IdempotencyKey, Inserted, NewExecution, Repeated
 from storage.playbooks import PlaybookRow
 
-
-@dataclass(frozen=True, slots=True)
-class RunRequest:
-    """A run that is asked for."""
-
-    target_asset_id: str
-    parameters: dict[str, Json]
-    dry_run: bool
-    dry_run_reads: bool
-    idempotency_key: str | None
-    principal_id: str
-    source: str = "api"
-
-    def fingerprint(self, playbook_id: str) -> str:
-        """What must be the same for two requests to be one: a hash of the playbook and the body."""
-        body = [playbook_id, self.target_asset_id, self.parameters, self.dry_run, self.dry_run_reads]
-        return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
-
-
 FORGOTTEN_MS = 60_000
 """A start is taken back within seconds: a key that is older than this and names no execution has outlived it."""
-
-
-@dataclass(frozen=True, slots=True)
-class RerunRequest:
-    """A rerun that is asked for, from the start or from what had failed."""
-
-    execution_id: str
-    origin: str | None
-    idempotency_key: str | None
-    principal_id: str
-
-    def fingerprint(self, playbook_id: str) -> str:
-        """What must be the same for two requests to be one."""
-        body = [playbook_id, "rerun", self.execution_id, self.origin]
-        return hashlib.sha256(json.dumps(body).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +98,7 @@ class Starter:
             dry_run_reads=request.dry_run_reads,
             workflow_id=workflow_id(playbook.id, asset.id),
             source=request.source,
+            pinned=await self.pins(revision, playbook.id),
         )
         return await self._insert_and_begin(playbook, revision, new, request, entry)
 
@@ -169,6 +136,7 @@ class Starter:
             rerun_of=row.id,
             rerun_from=request.origin,
             context=row.context,
+            pinned=await self.pins(revision, row.playbook_id, await self.database.read(_pins_of, row)),
         )
         return await self._insert_and_begin(playbook, revision, new, request, entry)
 
@@ -180,15 +148,25 @@ class Starter:
         request: RunRequest | RerunRequest,
         entry: NewAudit,
     ) -> Truth:
-        key = _key(request, playbook.id)
+        key = key_of(request, playbook.id)
         inserted = await self.database.write(_insert, new, key, entry)
         if isinstance(inserted, Repeated):
             return await self._repeated(playbook, request, inserted)
         return await self.begin(playbook, revision, new)
 
+    async def pins(
+        self, revision: Revision, playbook_id: str, earlier: Mapping[str, int] | None = None
+    ) -> dict[str, int] | None:
+        """The revisions of the sub-playbooks that a run is about to be pinned to: as in an ``earlier`` run, or as now.
+
+        Raises Conflict for those that cannot be started.
+        """
+        found = await self.pinner.pinned(revision.plan, playbook_id, earlier)
+        return {key: one.revision for key, one in found.items()} or None
+
     async def _input(self, revision: Revision, new: NewExecution | ExecutionRow) -> RunInput:
         try:
-            pinned = await self.pinner.pinned(revision.plan, new.playbook_id)
+            pinned = await self.pinner.pinned(revision.plan, new.playbook_id, new.pinned)
         except Conflict:
             await self.database.write(executions.discard, new.id)
             raise
@@ -325,12 +303,6 @@ def _snapshot(asset: AssetRow) -> dict[str, Json]:
     }
 
 
-def _key(request: RunRequest | RerunRequest, playbook_id: str) -> IdempotencyKey | None:
-    if request.idempotency_key is None:
-        return None
-    return IdempotencyKey(request.principal_id, request.idempotency_key, request.fingerprint(playbook_id))
-
-
 def _details(playbook: PlaybookRow, new: NewExecution | ExecutionRow) -> str:
     return (
         f"Playbook **{playbook.name}** (`{playbook.id}`, revision {new.revision}) "
@@ -353,6 +325,14 @@ def _earlier(connection: Connection, execution_id: str, plan: Plan) -> Earlier:
         iterations=executions.get_iterations(connection, execution_id),
         variables=executions.get_vars(connection, execution_id),
     )
+
+
+def _pins_of(connection: Connection, row: ExecutionRow) -> dict[str, int] | None:
+    """What a run was pinned to; a run that a parent started, with its parent."""
+    current: ExecutionRow | None = row
+    while current is not None and current.pinned is None and current.parent_id is not None:
+        current = executions.get(connection, current.parent_id)
+    return current.pinned if current is not None else None
 
 
 def _fresh(new: NewExecution) -> ExecutionRow:
@@ -383,6 +363,7 @@ def _fresh(new: NewExecution) -> ExecutionRow:
         parameters=new.parameters,
         outputs=None,
         context=new.context,
+        pinned=new.pinned,
         parent_id=new.parent_id,
         parent_step=new.parent_step,
         rerun_of=new.rerun_of,

@@ -67,6 +67,8 @@ class NewExecution:
     rerun_of: str | None = None
     rerun_from: str | None = None
     context: dict[str, Json] | None = None
+    pinned: dict[str, int] | None = None
+    """The revisions of the sub-playbooks, by their ids."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +138,8 @@ class ExecutionRow(ExecutionSummary):
     parameters: dict[str, Json]
     outputs: Json
     context: dict[str, Json] | None
+    pinned: dict[str, int] | None
+    """The revisions of the sub-playbooks, by their ids; None for a run that a parent started, and without any."""
 
 
 HOOK = "hook:"

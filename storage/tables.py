@@ -142,6 +142,7 @@ executions = Table(
     Column("parent_step", Words),
     Column("rerun_of", Words),  # the execution that it repeats, and from where: "failed", or NULL for the start
     Column("rerun_from", Words),
+    Column("pinned", PackedJson),  # the revisions of the sub-playbooks by their ids; NULL for a child, and without any
     Column("context", PackedJson),  # what expressions see besides, see playbooks.contract.RunInput
     # Each index ends with what a list may filter by besides, so that counting never touches the rows.
     Index("ix_executions_playbook", "playbook_id", "number", "state", "dry_run"),

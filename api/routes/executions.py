@@ -32,8 +32,8 @@ from api.openapi import BODY_ERRORS, answers, request_body
 from api.query import Page, PerPage
 from api.services import ServicesDep
 from executions.errors import BadRequest, Detail, NotFound
+from executions.requests import RerunRequest, RunRequest
 from executions.rerunning import FROM_FAILED
-from executions.starting import RerunRequest, RunRequest
 from executions.truth import Cancel, Truth
 from playbooks.record import Json
 from playbooks.states import State

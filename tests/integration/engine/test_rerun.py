@@ -270,3 +270,20 @@ async def test_a_cancelled_loop_goes_on_where_it_was(stack: Stack) -> None:
     done = await again(stack, first)
     results = by_id(done)["each"]["output"]["results"]
     assert [result["by"] for result in results] == [first, first, done["execution_id"]]
+
+
+async def test_it_takes_the_sub_playbooks_at_the_same_revisions(stack: Stack) -> None:
+    """Also where a run is repeated that a parent had started, and where the rerun is repeated."""
+    leaf = await stack.playbook([echo("x", v=1)], outputs={"v": "{{ steps.x.output.v }}"})
+    calls = [{"id": "sub", "type": "playbook", "playbook": leaf["slug"]}]
+    middle = await stack.playbook(calls, outputs={"v": "{{ steps.sub.output.outputs.v }}"})
+    first = await stack.finish(await stack.start([{**calls[0], "playbook": middle["slug"]}]))
+    inner = by_id(first)["sub"]["execution_id"]
+    changed = {"name": leaf["name"], "steps": [echo("x", v=2)], "outputs": {"v": "{{ steps.x.output.v }}"}}
+    assert (await stack.http.put(f"/api/playbooks/{leaf['id']}", json=changed)).status_code == 200
+    again = await stack.finish((await rerun(stack, first["execution_id"])).json()["execution_id"])
+    third = await stack.finish((await rerun(stack, again["execution_id"])).json()["execution_id"])
+    alone = await stack.finish((await rerun(stack, inner)).json()["execution_id"])
+    assert [by_id(run)["sub"]["output"]["outputs"] for run in (first, again, third, alone)] == [{"v": 1}] * 4
+    fresh = await stack.start([{**calls[0], "playbook": middle["slug"]}])
+    assert by_id(await stack.finish(fresh))["sub"]["output"]["outputs"] == {"v": 2}

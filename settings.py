@@ -89,6 +89,11 @@ class Settings(BaseSettings):
     sweep_interval: float = Field(15.0, gt=0, description="Seconds between sweeps for runs closed behind our back.")
     worker_activities: int = Field(100, ge=1, description="Activities that one worker runs at once.")
     worker_workflow_tasks: int = Field(50, ge=2, description="Workflow tasks that one worker handles at once.")
+    worker_address: str | None = Field(
+        None,
+        pattern=r"^(\[[0-9a-fA-F:]+\]|[^:\s]+):[0-9]{1,5}$",
+        description="host:port on which a worker serves /metrics, /healthz and /readyz; unset: nowhere.",
+    )
     drain_seconds: float = Field(30.0, ge=0, description="Time that a stopping worker gives its running actions.")
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")
     log_format: str = Field("json", pattern="^(json|text)$", description="json, or text for people.")

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
-from collections.abc import Sequence
+import sys
+from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import structlog
 import uvloop
-from structlog.contextvars import bind_contextvars
-from temporalio import activity
 from temporalio.client import Client
-from temporalio.exceptions import ApplicationError
+from temporalio.runtime import Runtime
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
 
 from activities.catalogue import load_catalogue
@@ -22,45 +23,29 @@ from activities.stores import Stores
 from engine.artifacts import DatabaseArtifacts
 from engine.assets import DatabaseAssets
 from engine.client import connect_patiently
+from engine.errors import AddressUnusable
 from engine.intel import DatabaseIntel
 from engine.logging import configure_logging
 from engine.policy_results import DatabasePolicyResults
 from engine.processes import leave
 from engine.records import RecordKeeper
+from engine.sdk_metrics import SdkMetrics
 from engine.secrets import secret_chain
 from engine.tracing import start_tracing, stop_tracing
+from engine.worker_metrics import WorkerMetrics
 from executions.firing import Firer
+from executions.settling import Settler
 from executions.starting import Starter
-from playbooks.contract import SETTLE_ACTIVITY, Settled, Settlement
 from settings import Settings, settings
-from storage.clock import now_ms
 from storage.database import Database
-from storage.errors import NotFound
 from storage.host_keys import TrustedHostKeys
-from storage.settlement import settle
 from workflows.interpreter import PlaybookWorkflow
 from workflows.schedule import ScheduleWorkflow
 
+if TYPE_CHECKING:
+    from engine.monitor import Monitor
+
 log = structlog.get_logger("worker")
-
-
-class Settler:
-    """The activity that writes the settled record, as a run's last act."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    @activity.defn(name=SETTLE_ACTIVITY)
-    async def settle(self, settlement: Settlement) -> Settled:
-        """Writes the record once; returns the final state that the database holds.
-
-        A database that cannot be reached is an ordinary failure, which the workflow retries until it can be.
-        """
-        bind_contextvars(execution_id=settlement.execution_id)
-        try:
-            return await self._database.write(settle, settlement, now_ms())
-        except NotFound as error:
-            raise ApplicationError(str(error), type="not_found", non_retryable=True) from error
 
 
 def build_worker(
@@ -70,12 +55,15 @@ def build_worker(
     *,
     runner: WorkflowRunner | None = None,
     max_cached_workflows: int = 1000,
+    metrics: WorkerMetrics | None = None,
 ) -> Worker:
     """A worker for the settings' task queue.
 
     The interpreter runs outside the SDK's sandbox, which costs a quarter of the throughput; a lint and a test that
     runs it sandboxed keep it deterministic.
     """
+    metrics = metrics if metrics is not None else WorkerMetrics()
+    starter = Starter.build(database, client, config.task_queue, metrics=metrics.executions)
     records = RecordKeeper(database)
     stores = Stores(
         artifacts=DatabaseArtifacts(database),
@@ -85,7 +73,11 @@ def build_worker(
         assets=DatabaseAssets(database),
     )
     actions = ActionRunner(
-        load_catalogue(), egress_allow=config.egress_allow, secrets=secret_chain(config, database), stores=stores
+        load_catalogue(),
+        egress_allow=config.egress_allow,
+        secrets=secret_chain(config, database),
+        stores=stores,
+        metrics=metrics.actions,
     )
     return Worker(
         client,
@@ -93,11 +85,11 @@ def build_worker(
         workflows=[PlaybookWorkflow, ScheduleWorkflow],
         activities=[
             actions.execute,
-            Settler(database).settle,
+            Settler(database, starter.revisions, metrics.executions).settle,
             records.open_child,
             records.discard_child,
             records.note_decision,
-            Firer(database, Starter.build(database, client, config.task_queue)).fire,
+            Firer(database, starter).fire,
         ],
         workflow_runner=runner or UnsandboxedWorkflowRunner(),
         max_cached_workflows=max_cached_workflows,
@@ -115,27 +107,60 @@ def build_worker(
 
 
 async def run(config: Settings) -> None:
-    """Runs a worker until SIGTERM or SIGINT, then lets its running actions end."""
+    """Runs a worker until SIGTERM or SIGINT, then lets its running actions end.
+
+    Raises ``engine.errors.AddressUnusable``.
+    """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     database = Database(config.database)
+    metrics = WorkerMetrics()
     try:
-        client = await _connected(config, database, stop)
-        if client is None:
-            return
-        async with build_worker(client, database, config):
-            log.info("worker ready", task_queue=config.task_queue, temporal=config.temporal_address)
-            await stop.wait()
-            log.info("worker stops", drain_seconds=config.drain_seconds)
+        async with _monitored(config, database, metrics) as monitor:
+            await _work(config, database, metrics, monitor, stop)
     finally:
         database.close()
 
 
-async def _connected(config: Settings, database: Database, stop: asyncio.Event) -> Client | None:
+@contextlib.asynccontextmanager
+async def _monitored(config: Settings, database: Database, metrics: WorkerMetrics) -> AsyncIterator[Monitor | None]:
+    """The worker's own server, where the settings name an address for it."""
+    if config.worker_address is None:
+        yield None
+        return
+    from engine.monitor import Monitor
+
+    async with Monitor(config.worker_address, metrics.registry, database).serving() as monitor:
+        yield monitor
+
+
+async def _work(
+    config: Settings, database: Database, metrics: WorkerMetrics, monitor: Monitor | None, stop: asyncio.Event
+) -> None:
+    measured = None
+    if monitor is not None:
+        measured = SdkMetrics()
+        metrics.registry.register(measured)
+    client = await _connected(config, database, stop, measured.runtime if measured else None)
+    if client is None:
+        return
+    async with build_worker(client, database, config, metrics=metrics):
+        if monitor is not None:
+            monitor.client = client
+        log.info("worker ready", task_queue=config.task_queue, temporal=config.temporal_address)
+        await stop.wait()
+        if monitor is not None:
+            monitor.stops = True
+        log.info("worker stops", drain_seconds=config.drain_seconds)
+
+
+async def _connected(
+    config: Settings, database: Database, stop: asyncio.Event, runtime: Runtime | None
+) -> Client | None:
     """A connected client; None when the worker is told to stop before Temporal can be reached."""
-    connecting = asyncio.create_task(connect_patiently(config, database))
+    connecting = asyncio.create_task(connect_patiently(config, database, runtime=runtime))
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait((connecting, stopping), return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
@@ -151,6 +176,8 @@ def main(arguments: Sequence[str] = ()) -> None:
     start_tracing("stanchion-worker", os.environ)
     try:
         uvloop.run(run(settings()))
+    except AddressUnusable as error:
+        sys.exit(str(error))
     finally:
         stop_tracing()
 

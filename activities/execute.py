@@ -19,6 +19,7 @@ from activities.artifacts import GuardedArtifacts
 from activities.catalogue import ActionCatalogue
 from activities.egress import EgressPolicy
 from activities.errors import ActionError
+from activities.metrics import UNKNOWN, ActionMetrics, Attempt
 from activities.scrub import Scrubber, scrub_logs, scrubber_of, scrubbing
 from activities.secrets import EnvironmentSecrets, SecretChain, SecretResolver, fill_in, look_up
 from activities.stores import Stores
@@ -53,8 +54,10 @@ class ActionRunner:
         egress_allow: str = "",
         secrets: SecretResolver | None = None,
         stores: Stores | None = None,
+        metrics: ActionMetrics | None = None,
     ) -> None:
         self._catalogue = catalogue
+        self._metrics = metrics if metrics is not None else ActionMetrics()
         self._secrets = secrets if secrets is not None else SecretChain([EnvironmentSecrets()])
         self._egress = EgressPolicy.parse(egress_allow)
         self._stores = stores if stores is not None else Stores()
@@ -68,6 +71,10 @@ class ActionRunner:
         requested, worker stopping or timed out, the SDK tells them apart by ``activity.cancellation_details()``.
         """
         name = activity.info().activity_type
+        with self._metrics.attempt(UNKNOWN if self._catalogue.get(name) is None else name) as attempt:
+            return await self._attempt(name, args, attempt)
+
+    async def _attempt(self, name: str, args: Sequence[RawValue], attempt: Attempt) -> ActionResult:
         scrubber = scrubber_of(())
         try:
             call = _decode(args)
@@ -77,6 +84,7 @@ class ActionRunner:
             with scrubbing(scrubber):
                 result = await self._perform(name, call, secrets, scrubber)
             log.info("Action %s completed", name)
+            attempt.outcome = "completed" if result.would is None else "rehearsed"
             return result
         except ActionError as error:
             failure = _failure(name, error, scrubber)

@@ -18,7 +18,7 @@ from api.console.app import add_console
 from api.cors import Origins, codec_origins, origins
 from api.executions import Executions
 from api.limits import Limiter
-from api.metrics import Metrics, installed_version
+from api.metrics import Metrics
 from api.openapi import DESCRIPTION, build_openapi
 from api.phantom.app import phantom
 from api.phantom.auth import Gate
@@ -47,6 +47,7 @@ from api.sweep import keep_for_ever, sweep_for_ever
 from api.tokens import TokenCache
 from engine.client import API_RETRY, connect
 from engine.logging import configure_logging
+from engine.metrics import installed_version
 from engine.schedules import Schedules
 from engine.sealing import Sealer
 from engine.tracing import start_tracing, stop_tracing
@@ -142,7 +143,7 @@ async def _running(settings: Settings, limiter: Limiter | None, metrics: Metrics
     """The services while the application runs, with the tasks that belong to them."""
     database = Database(settings.database)
     temporal = await connect(settings, database, lazy=True, retry=API_RETRY)
-    service = Executions.build(settings, database, temporal)
+    service = Executions.build(settings, database, temporal, metrics.executions)
     actions = load_catalogue()
     services = Services(
         settings=settings,
@@ -165,6 +166,7 @@ async def _running(settings: Settings, limiter: Limiter | None, metrics: Metrics
                 services.executions,
                 settings.sweep_interval,
                 Retention(service, settings, Sealer.of(settings), metrics),
+                metrics,
             )
         ),
         asyncio.create_task(keep_for_ever(services.timetables, settings.sweep_interval)),

@@ -11,6 +11,7 @@ from temporalio.client import Client
 
 from api.answers import ClosedAnswers
 from api.events import Watches
+from engine.metrics import ExecutionMetrics
 from engine.runs import Runs
 from executions.admission import Admission
 from executions.cancelling import Canceller
@@ -70,10 +71,12 @@ class Executions:
     closed: ClosedAnswers = field(default_factory=ClosedAnswers)
 
     @classmethod
-    def build(cls, settings: Settings, database: Database, temporal: Client) -> Executions:
+    def build(
+        cls, settings: Settings, database: Database, temporal: Client, metrics: ExecutionMetrics | None = None
+    ) -> Executions:
         """The service on these connections."""
         admission = Admission(in_line=settings.starts_in_line)
-        starter = Starter.build(database, temporal, settings.task_queue, admission)
+        starter = Starter.build(database, temporal, settings.task_queue, admission, metrics)
         runs, reader = starter.runs, starter.reader
         return cls(
             database=database,

@@ -1,12 +1,15 @@
-"""Prometheus metrics of the API.  Labels are routes, methods and statuses, never ids."""
+"""Prometheus metrics of the API.  Labels are routes, methods, statuses, states and actions, never ids."""
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
-
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from engine.metrics import ExecutionMetrics, tell_process
+
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+KINDS = ("idempotency_keys", "payloads", "executions", "audit_entries")
+"""What retention deletes."""
 
 
 class Metrics:
@@ -30,13 +33,26 @@ class Metrics:
         self._forgotten = Counter(
             "stanchion_retention_deleted", "What was deleted since it was old.", ["kind"], registry=self.registry
         )
+        for kind in KINDS:
+            self._forgotten.labels(kind)
         self.retention_at = Gauge(
             "stanchion_retention_last_success_seconds",
             "When retention last came to its end, in seconds since the epoch; 0: not yet.",
             registry=self.registry,
         )
-        build = Gauge("stanchion_build_info", "The version that runs.", ["version"], registry=self.registry)
-        build.labels(installed_version()).set(1)
+        self.executions = ExecutionMetrics(self.registry)
+        self.open = Gauge(
+            "stanchion_executions_open",
+            "Executions older than five seconds that had not closed at the last sweep; each API tells the same of all.",
+            registry=self.registry,
+        )
+        self.swept_at = Gauge(
+            "stanchion_sweep_last_success_seconds",
+            "When the last sweep for executions closed behind our back came to its end, in seconds since the epoch; "
+            "0: not yet.",
+            registry=self.registry,
+        )
+        tell_process(self.registry)
 
     def observe(self, route: str, method: str, status: int, seconds: float | None) -> None:
         """Count one answer; ``seconds`` is None for an event stream."""
@@ -52,11 +68,3 @@ class Metrics:
     def render(self) -> bytes:
         """The metrics in Prometheus' text format."""
         return generate_latest(self.registry)
-
-
-def installed_version() -> str:
-    """The version of the installed package; ``0`` when it runs from a bare source tree."""
-    try:
-        return version("stanchion")
-    except PackageNotFoundError:
-        return "0"

@@ -11,6 +11,7 @@ import asyncio
 import structlog
 
 from api.executions import Executions
+from api.metrics import Metrics
 from api.retention import Retention
 from engine.errors import TemporalUnavailable
 from executions.timetables import Timetables
@@ -33,7 +34,7 @@ SCHEDULES_SECONDS = 15.0
 log = structlog.get_logger("api.sweep")
 
 
-async def sweep_for_ever(service: Executions, interval: float, retention: Retention) -> None:
+async def sweep_for_ever(service: Executions, interval: float, retention: Retention, metrics: Metrics) -> None:
     """Sweeps every ``interval`` seconds, and every hour deletes what is old.
 
     What cannot be reached is tried again the next time.
@@ -43,7 +44,8 @@ async def sweep_for_ever(service: Executions, interval: float, retention: Retent
     while True:
         await asyncio.sleep(interval)
         try:
-            await sweep(service)
+            metrics.open.set(await sweep(service))
+            metrics.swept_at.set(now_ms() / 1000)
             if loop.time() - forgotten >= FORGET_SECONDS:
                 await retention.apply()
                 forgotten = loop.time()

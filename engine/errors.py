@@ -33,3 +33,7 @@ class DecisionRefused(Exception):
 
 class NoAnswer(Exception):
     """No worker has answered in time; what was asked for may still happen."""
+
+
+class AddressUnusable(Exception):
+    """An address of the settings cannot be listened on; the message is a sentence for the operator."""

@@ -14,6 +14,7 @@ from structlog.contextvars import bind_contextvars
 from temporalio.client import Client
 
 from engine.errors import AlreadyRunning, StartRefused, TemporalUnavailable
+from engine.metrics import ExecutionMetrics
 from engine.runs import INPUT_LIMIT, Runs, Start
 from executions.admission import Admission
 from executions.errors import (
@@ -60,11 +61,16 @@ class Starter:
 
     @classmethod
     def build(
-        cls, database: Database, temporal: Client, task_queue: str, admission: Admission | None = None
+        cls,
+        database: Database,
+        temporal: Client,
+        task_queue: str,
+        admission: Admission | None = None,
+        metrics: ExecutionMetrics | None = None,
     ) -> Starter:
         """A starter of runs on this task queue, which come in by ``admission``."""
         runs = Runs(temporal, task_queue)
-        reader = Reader(database, runs, Revisions(database))
+        reader = Reader(database, runs, Revisions(database), metrics or ExecutionMetrics())
         pinner = Pinner(database, reader.revisions)
         return cls(database, runs, reader.revisions, reader, pinner, admission or Admission())
 
@@ -212,6 +218,7 @@ class Starter:
         except TemporalUnavailable as error:
             await self._withdraw(new, revision, error)
             raise Unavailable("temporal", str(error)) from error
+        self.reader.metrics.started(new.source)
         return _pending(new, revision, given, run_id)
 
     async def _withdraw(self, new: NewExecution | ExecutionRow, revision: Revision, error: TemporalUnavailable) -> None:

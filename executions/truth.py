@@ -8,10 +8,12 @@ what was once read as final is never read otherwise, whatever the workflow does 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from engine.description import Closed, Description
+from engine.metrics import ExecutionMetrics
 from engine.runs import Runs
+from executions.counting import count_ended
 from executions.overlay import cancelled, closed_outside, history_lost, with_pending
 from executions.revisions import Revision, Revisions
 from playbooks.progress import decode_step, encode_step
@@ -73,6 +75,7 @@ class Reader:
     database: Database
     runs: Runs
     revisions: Revisions
+    metrics: ExecutionMetrics = field(default_factory=ExecutionMetrics)
 
     async def read(self, row: ExecutionRow) -> Truth:
         """The truth about the run of ``row``."""
@@ -155,7 +158,7 @@ class Reader:
         now = now_ms()
         finished_at = found.closed_at or now if found else now
         state, error, steps = await self._outside(row, revision, found, finished_at)
-        await self.database.write(
+        closed = await self.database.write(
             settlement.settle_outside,
             row.id,
             state=state,
@@ -165,6 +168,17 @@ class Reader:
             started_at=found.record.started_at if found else None,
             finished_at=finished_at,
         )
+        if closed:
+            count_ended(
+                self.metrics,
+                revision,
+                steps,
+                state=row.state or state,
+                dry_run=row.dry_run,
+                by_workflow=False,
+                started_at=found.record.started_at if found else None,
+                finished_at=finished_at,
+            )
 
     async def _outside(
         self, row: ExecutionRow, revision: Revision, found: Description | None, at: int

@@ -26,7 +26,7 @@ from sqlalchemy import (
     update,
 )
 
-from playbooks.contract import Settled, Settlement
+from playbooks.contract import Settlement
 from playbooks.progress import decode_step, encode_step
 from playbooks.record import ErrorInfo, Json, StepRecord
 from playbooks.states import State
@@ -47,6 +47,24 @@ CancelNote = tuple[str | None, str | None, int]
 
 NEVER_BEGAN = "history_lost"
 """Code of a run that Temporal knows nothing of."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedRun:
+    """Which run it was that has just been closed."""
+
+    number: int
+    playbook_id: str
+    revision: int
+    dry_run: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The state that stands after a settlement; ``closed`` is None where the run had closed before."""
+
+    state: State
+    closed: ClosedRun | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +129,14 @@ _WRITE = (
             **{column: case((_new(_c.state) == State.CANCELLED, _noted_or_new(column))) for column in _cancel_columns},
         }
     )
-    .returning(_c.number)
+    .returning(_c.number, _c.playbook_id, _c.revision, _c.dry_run)
 )
 # SQLite has no row locks and needs none: its writers take turns.
-_LOCK = select(_c.number, _c.state, _c.record, _c.closed_at).where(_own).with_for_update()
+_LOCK = (
+    select(_c.number, _c.playbook_id, _c.revision, _c.dry_run, _c.state, _c.record, _c.closed_at)
+    .where(_own)
+    .with_for_update()
+)
 _COMPLETE = (
     update(executions)
     .where(_own)
@@ -162,7 +184,7 @@ def freeze_cancelled(
     return connection.execute(_FREEZE, values).rowcount == 1
 
 
-def settle(connection: Connection, settlement: Settlement, now_ms: int) -> Settled:
+def settle(connection: Connection, settlement: Settlement, now_ms: int) -> Standing:
     """Write the end that the workflow brings, and the inputs and outputs of its steps.
 
     A run that was frozen as cancelled stays cancelled and keeps the final states of its steps; a run that has closed
@@ -180,16 +202,16 @@ def settle(connection: Connection, settlement: Settlement, now_ms: int) -> Settl
         outputs=settlement.outputs,
         workflow_run_id=settlement.workflow_run_id,
     )
-    number, standing = _end(connection, settlement.execution_id, ending)
-    if number is not None and (settlement.io or settlement.iterations or settlement.vars):
+    standing = _end(connection, settlement.execution_id, ending)
+    if standing.closed is not None and (settlement.io or settlement.iterations or settlement.vars):
         values = {
-            "number": number,
+            "number": standing.closed.number,
             "io": settlement.io,
             "iterations": settlement.iterations or None,
             "vars": settlement.vars or None,
         }
         connection.execute(_INSERT_IO, values)
-    return Settled(state=standing.value)
+    return standing
 
 
 def settle_outside(
@@ -216,22 +238,22 @@ def settle_outside(
         error=error,
         cancelled=cancelled,
     )
-    number, _ = _end(connection, execution_id, ending)
-    if number is not None and error is not None and error.code == NEVER_BEGAN:
+    closed = _end(connection, execution_id, ending).closed is not None
+    if closed and error is not None and error.code == NEVER_BEGAN:
         phantom_runs.release(connection, execution_id)
-    return number is not None
+    return closed
 
 
-def _end(connection: Connection, execution_id: str, ending: _Ending) -> tuple[int | None, State]:
-    """Close the execution: its number, None when it was closed before, and the state that stands."""
-    number = connection.execute(_WRITE, _values(execution_id, ending)).scalar()
-    if number is not None:
-        return number, ending.state
+def _end(connection: Connection, execution_id: str, ending: _Ending) -> Standing:
+    """Close the execution, where it is still open."""
+    written = connection.execute(_WRITE, _values(execution_id, ending)).one_or_none()
+    if written is not None:
+        return Standing(ending.state, ClosedRun(*written))
     row = connection.execute(_LOCK, {"execution_id": execution_id}).one_or_none()
     if row is None:
         raise NotFound("execution", execution_id)
     if row.closed_at is not None:
-        return None, row.state
+        return Standing(row.state, None)
     values = {
         "execution_id": execution_id,
         "new_record": merge(row.record or [], ending.record),
@@ -241,7 +263,7 @@ def _end(connection: Connection, execution_id: str, ending: _Ending) -> tuple[in
         "new_closed_at": ending.closed_at,
     }
     connection.execute(_COMPLETE, values)
-    return row.number, row.state
+    return Standing(row.state, ClosedRun(row.number, row.playbook_id, row.revision, row.dry_run))
 
 
 def _values(execution_id: str, ending: _Ending) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from api.console import static_files, words
 from api.console.sessions import Visitor
-from api.metrics import installed_version
+from engine.metrics import installed_version
 
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "

@@ -19,11 +19,8 @@ from temporalio.service import RPCError
 from api.errors import shaped
 from api.models import Answer, ErrorAnswer
 from api.services import Services, ServicesDep
+from engine.probes import PROBE_SECONDS, Probe, probe_database, probe_temporal, reason
 from executions.errors import Detail
-from storage.errors import DatabaseUnavailable
-
-PROBE_SECONDS = 1.0
-"""Time that a dependency has to answer."""
 
 POLL_SECONDS = 70.0
 """Silence after which a worker counts as gone; a poll lasts a minute at most."""
@@ -69,7 +66,10 @@ async def ready(services: ServicesDep) -> Readiness | Response:
 
     Without a worker the service is ready still: a run is accepted and waits as `pending`.
     """
-    dependencies = list(await asyncio.gather(_database(services), _temporal(services.temporal), _workers(services)))
+    database, temporal, workers = await asyncio.gather(
+        probe_database(services.database), probe_temporal(services.temporal), _workers(services)
+    )
+    dependencies = [_state("database", database), _state("temporal", temporal), workers]
     away = [dependency for dependency in dependencies if dependency.state == "unavailable"]
     if not any(dependency.name in ("database", "temporal") for dependency in away):
         return Readiness(status="ready", dependencies=dependencies)
@@ -94,33 +94,15 @@ async def metrics(request: Request) -> Response:
     return Response(request.app.state.metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-async def _database(services: Services) -> DependencyState:
-    try:
-        await asyncio.wait_for(services.database.ping(), PROBE_SECONDS)
-    except DatabaseUnavailable as error:
-        return DependencyState(name="database", state="unavailable", detail=error.detail)
-    except TimeoutError:
-        return DependencyState(name="database", state="unavailable", detail="no answer in time")
-    return DependencyState(name="database", state="ok", detail="answers")
-
-
-async def _temporal(client: Client) -> DependencyState:
-    try:
-        healthy = await asyncio.wait_for(
-            client.service_client.check_health(timeout=timedelta(seconds=PROBE_SECONDS)), PROBE_SECONDS
-        )
-    except (RPCError, RuntimeError, TimeoutError) as error:
-        return DependencyState(name="temporal", state="unavailable", detail=_reason(error))
-    if not healthy:
-        return DependencyState(name="temporal", state="unavailable", detail="says that it is not serving")
-    return DependencyState(name="temporal", state="ok", detail="answers")
+def _state(name: Literal["database", "temporal"], probe: Probe) -> DependencyState:
+    return DependencyState(name=name, state="ok" if probe.answers else "unavailable", detail=probe.detail)
 
 
 async def _workers(services: Services) -> DependencyState:
     try:
         count = await asyncio.wait_for(_count_workers(services.temporal, services.settings.task_queue), PROBE_SECONDS)
     except (RPCError, RuntimeError, TimeoutError) as error:
-        return DependencyState(name="workers", state="unavailable", detail=_reason(error))
+        return DependencyState(name="workers", state="unavailable", detail=reason(error))
     return DependencyState(name="workers", state="ok" if count else "none", detail=f"{count} at work")
 
 
@@ -158,7 +140,3 @@ async def _count_workers(client: Client, task_queue: str) -> int:
 
 def _seconds(moment: Timestamp) -> float:
     return float(moment.seconds) + moment.nanos / 1e9
-
-
-def _reason(error: Exception) -> str:
-    return "no answer in time" if isinstance(error, TimeoutError) else str(error).splitlines()[0][:200]

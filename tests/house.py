@@ -137,6 +137,9 @@ class House:
                 with contextlib.suppress(httpx2.TransportError):
                     if (await http.get("/readyz")).status_code == 200:
                         return
+                for name, process in self._processes.items():
+                    if process.poll() is not None:
+                        raise AssertionError(f"{name} ended: {(self.folder / f'{name}.log').read_text()[-2000:]}")
                 await asyncio.sleep(0.05)
 
     async def post(self, path: str, body: dict[str, Any], status: int) -> dict[str, Any]:

@@ -125,5 +125,7 @@ def _listen(address: str) -> socket.socket:
     try:
         return socket.create_server((host, int(port)), family=family)
     except (OSError, OverflowError) as error:
-        why = os.strerror(error.errno) if isinstance(error, OSError) and (error.errno or 0) > 0 else str(error)
+        number = getattr(error, "errno", None)
+        # What Python adds to the system's words says the address again; a name that is not found has none of them.
+        why = os.strerror(number) if number and number > 0 else str(error)
         raise AddressUnusable(f"STANCHION_WORKER_ADDRESS: {address} cannot be listened on: {why}.") from error

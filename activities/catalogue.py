@@ -13,6 +13,7 @@ from activities.ansible.action import AnsiblePlaybook
 from activities.core import Echo, Fail, SetVariables, Sleep
 from activities.errors import CatalogueError
 from activities.hosts.command import SshCommand
+from activities.hosts.patch import PackagePatch
 from activities.hosts.upload import SshUpload
 from activities.http_request import HttpRequest
 from activities.know.assets import AssetLookup
@@ -45,7 +46,7 @@ BUILT_IN: tuple[type[AnyAction], ...] = (
     *(HttpRequest, ScriptRun, SlackMessage),
     *(AssetLookup, DnsResolve, RdapLookup),
     *(FindingEnrich, FindingSeverity),
-    *(SshCommand, SshUpload),
+    *(SshCommand, SshUpload, PackagePatch),
     *(AnsiblePlaybook,),
     *(ReportRender,),
     *(PortScan, ScanImport, HostScan),

@@ -2,7 +2,7 @@
 # Install the Debian packages that the tests need: a Postgres to run against, and bubblewrap for script.run,
 # curl for the commands of the Phantom document, sshd and sudo for the hosts of tests, Pango and Poppler for reports
 # as PDF, the scanners that scan.ports and scan.host call and one whose results scan.import reads; iproute2, nftables
-# and faketime for the failure matrix; a browser for the console.
+# and faketime for the failure matrix; a browser for the console; rpm, dnf and createrepo-c for a host of RPM packages.
 set -eu
 
 missing=""
@@ -20,6 +20,9 @@ command -v setpriv >/dev/null || missing="$missing util-linux"
 [ -x /usr/sbin/sshd ] || missing="$missing openssh-server"
 command -v ssh >/dev/null || missing="$missing openssh-client"
 command -v sudo >/dev/null || missing="$missing sudo"
+command -v dnf >/dev/null || missing="$missing dnf"
+command -v rpmbuild >/dev/null || missing="$missing rpm"
+command -v createrepo_c >/dev/null || missing="$missing createrepo-c"
 command -v pdftotext >/dev/null || missing="$missing poppler-utils"
 ls /usr/lib/*/libpangoft2-1.0.so.0 >/dev/null 2>&1 || missing="$missing libpangoft2-1.0-0"
 ls /usr/lib/*/libharfbuzz-subset.so.0 >/dev/null 2>&1 || missing="$missing libharfbuzz-subset0"

@@ -321,10 +321,10 @@ async def test_a_cancel_before_anything_is_changed(patched: Machine) -> None:
     patched.inside(f'python3 -c "{hold}" >/dev/null 2>&1 & sleep 0.5')
     context = another_step()
     running = asyncio.create_task(patch(patched, context))
-    await wait_until(patched, "pgrep -f 'apt-get.* install'")
+    await wait_until(patched, "pgrep -f '[a]pt-get.* install'")
     await cancelled(running)
     release_lock(patched)
-    await wait_until(patched, "! pgrep -f 'apt-get.* install'")
+    await wait_until(patched, "! pgrep -f '[a]pt-get.* install'")
     assert installed(patched) == "1.0-1 ii"
     assert (await patch(patched, context)).changed
 

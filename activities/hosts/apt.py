@@ -95,6 +95,7 @@ class Apt(PackageManager):
             candidate=None if candidate == "(none)" else candidate,
             available=known_versions([row[0] for row in records.all("available")]),
             held=bool(records.all("held")),
+            unfinished=half,
             broken=half or bool(records.all("broken")),
             index_age=records.number("age"),
         )

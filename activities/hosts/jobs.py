@@ -89,7 +89,7 @@ settle
 _STOP = (
     _HEAD
     + """mkdir "$dir/decided" 2>/dev/null || exit 0
-[ -e "$dir/group" ] && kill -TERM -- "-$(cat "$dir/group")"
+[ -e "$dir/group" ] && kill -s TERM -- "-$(cat "$dir/group")"
 [ -e "$dir/result" ] || echo 130 >"$dir/result"
 """
 )
@@ -102,6 +102,11 @@ class Ended:
     exit_code: int
     notes: str
     log: str
+
+    @property
+    def stopped(self) -> bool:
+        """True when it was stopped before it had decided."""
+        return self.exit_code == STOPPED
 
 
 class Job:

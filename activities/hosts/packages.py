@@ -6,12 +6,14 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from activities.action import OutputModel
 from activities.errors import ActionError
-from activities.hosts.jobs import STOPPED, Ended
-from activities.hosts.session import Finished, Host
+
+if TYPE_CHECKING:
+    from activities.hosts.jobs import Ended
+    from activities.hosts.session import Finished, Host
 
 VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+~^:_-]{0,199}")
 """A version of Debian's policy manual, section 5.6.12, or of rpm."""
@@ -30,7 +32,10 @@ class PackageChange(OutputModel):
 
 @dataclass(frozen=True, slots=True)
 class PackageState:
-    """A package as the host knows it; ``available`` has the newest version first."""
+    """A package as the host knows it; ``available`` has the newest version first.
+
+    ``unfinished``: the package itself was left half-way; ``broken``: it or another one.
+    """
 
     package: str
     architecture: str | None = None
@@ -38,6 +43,7 @@ class PackageState:
     candidate: str | None = None
     available: tuple[str, ...] = ()
     held: bool = False
+    unfinished: bool = False
     broken: bool = False
     index_age: int | None = None
 
@@ -108,7 +114,7 @@ class PackageManager(ABC):
 
     def check(self, ended: Ended, what: str) -> None:
         """Raise ``ActionError`` unless the job did it."""
-        if ended.exit_code == STOPPED:
+        if ended.stopped:
             raise ActionError("stopped", f"{self.host.place}: somebody stopped this before anything was changed.")
         if ended.exit_code:
             raise self.failure(what, ended.log)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from activities.action import Action, ActionContext, ActionError, Rehearsal
+from activities.error_advice import SSH_ERRORS
 from activities.hosts.packages import (
     LATEST,
     PackageChange,
@@ -55,13 +56,13 @@ class PackagePatch(Action[PatchInput, PatchOutput]):
     Output = PatchOutput
     idempotent = True
     errors: ClassVar[Mapping[str, str]] = {
+        **SSH_ERRORS,
         "held": "Somebody has put the package on hold; ignore_hold: true overrides that.",
         "not_installed": "The package is not installed, and install is false.",
         "unknown_package": "The host's repositories have no such package.",
         "version_unavailable": "The host's repositories do not have the version; the message names those they have.",
         "manager_missing": "The host has neither apt nor dnf.",
         "not_root": "Neither root logs in nor sudo is true.",
-        "sudo_refused": "The user may not use sudo without a password.",
         "locked": "Another package manager was at work for longer than lock_timeout.",
         "index_failed": "The package index could not be fetched, or is empty.",
         "unauthenticated": "A repository or package is not signed by a key that the host trusts.",
@@ -232,7 +233,8 @@ async def _wish(
         return None
     if state.installed is None and not state.available:
         _refuse("unknown_package", f"The repositories of {inputs.place} have no package {inputs.package}.")
-    if state.installed is None and not inputs.install:
+    # What was left half-way was there before: finishing it is no new installation.
+    if state.installed is None and not (inputs.install or state.unfinished):
         _refuse("not_installed", f"{where} is not installed. Say install: true to install it.")
     if target is None:
         have = ", ".join(state.available[:10]) or "none"

@@ -131,7 +131,8 @@ class _Running:
                     return
                 self._process.kill()
                 if self.group:
-                    await self.host.connection.run(f"{self.sudo}kill -KILL -- -{self.group}", check=False)
+                    # With -s: dash, the login shell of many accounts, takes no -- after -KILL.
+                    await self.host.connection.run(f"{self.sudo}kill -s KILL -- -{self.group}", check=False)
                 await self._process.wait_closed()
         if not starting.done():
             starting.cancel()

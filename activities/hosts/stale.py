@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
 from activities.action import OutputModel
 from activities.hosts.packages import Records
-from activities.hosts.session import Host
+
+if TYPE_CHECKING:
+    from activities.hosts.session import Host
 
 # Executable mappings of files that are gone.  A unit is the last part of the control group (systemd.unit(5)).
 SCAN = r"""

@@ -292,6 +292,18 @@ def _ssh_upload(site: Site, of: Marker) -> list[Drive]:
     ]
 
 
+def _package_patch(site: Site, of: Marker) -> list[Drive]:
+    key = {"private_key": of.of("key")}
+    return [
+        Drive({**site.login(**key), "package": f"p{of.of('plain')}", "refresh": False}, "unknown_package"),
+        Drive({**site.login(**key), "package": "dpkg", "version": f"9{of.of('plain')}", "mode": "inspect"}),
+        Drive({**site.login(password=of.of("hard")), "package": "dpkg"}, "login_refused"),
+        Drive({**site.login(private_key=of.of("hard")), "package": "dpkg"}, "invalid_key"),
+        Drive({**site.login(**key), "package": of.of("hard")}, "invalid_input"),
+        Drive({**site.login(**key), "package": "dpkg", "version": of.of("hard")}, "invalid_input"),
+    ]
+
+
 def _email_send(site: Site, of: Marker) -> list[Drive]:
     given = {"host": "127.0.0.1", "port": 1, "from": "a@example.com", "to": ["b@example.com"], "subject": of.of("hard")}
     login = {"username": "x", "password": of.of("plain")}
@@ -367,6 +379,7 @@ DRIVES: dict[str, Drives] = {
     "http.request": _http_request,
     "notify.send": _notify_send,
     "notify.slack": _notify_slack,
+    "package.patch": _package_patch,
     "policy.compare": _policy_compare,
     "report.render": _report_render,
     "scan.host": _scan_host,

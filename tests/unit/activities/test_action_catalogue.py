@@ -29,6 +29,7 @@ EXPECTED = {
     "http.request": Traits(),
     "notify.send": Traits(),
     "notify.slack": Traits(),
+    "package.patch": Traits(idempotent=True),
     "rdap.lookup": Traits(safe=True, idempotent=True),
     "report.render": Traits(idempotent=True),
     "policy.compare": Traits(idempotent=True),

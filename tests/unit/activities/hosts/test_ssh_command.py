@@ -99,9 +99,9 @@ async def test_too_much_output(machine: Machine) -> None:
     assert not processes(machine, "without-end")
 
 
-@pytest.mark.parametrize("login", [{}, {"username": "ops"}, {"username": "ops", "sudo": True}])
+@pytest.mark.parametrize("login", [{}, {"username": "ops"}, {"username": "ops", "sudo": True}, {"username": "plain"}])
 async def test_a_cancel_kills(machine: Machine, login: dict[str, Any]) -> None:
-    """The command and its children are gone from the host when the cancelled action ends."""
+    """The command and its children are gone when the cancelled action ends; also where the login shell is no bash."""
     mark = f"98{len(str(login))}.5"
     running = asyncio.create_task(ssh(machine, f"sleep {mark}; echo never", **login))
     while not processes(machine, f"sleep {mark}"):

@@ -54,3 +54,40 @@ SSH_ERRORS: Mapping[str, str] = {
     "output_limit": "The command wrote more than is read, and was killed: have it write less.",
 }
 """Codes of whatever works on a host over SSH."""
+
+TO_DO: Mapping[str, str] = {
+    "egress_refused": "Is it meant, open it with STANCHION_EGRESS_ALLOW on the worker.",
+    "resolve_failed": "Check the name's spelling, and the worker's name server.",
+    "connect_failed": "Check host and port, whether the service runs, and the firewalls in between.",
+    "connection_lost": "Look into the other side's log, and try again.",
+    "tls_failed": "Have the certificate mended, or its authority trusted on the worker (SSL_CERT_FILE).",
+    "timed_out": "Look whether the other side hangs, or a firewall swallows what is sent; or give the step more time.",
+    "response_too_large": "Check the address, or ask for less.",
+    "unexpected_status": "Look up at the service what this status means, or name it in expect_status.",
+    "unauthorized": "Check the token or key, and renew it where it has expired.",
+    "forbidden": "Give the token or key the right to do this.",
+    "service_failed": "Look into the service's log, and try again.",
+    "slack_refused": "Check the webhook in Slack, and make a new one where it was removed.",
+    "bad_answer": "Check the address: something else answers there.",
+    "apprise_failed": "Check the URL, and the service that it names.",
+    "dns_failed": "Look at the name server, or ask another one.",
+    "dns_refused": "Ask a name server that serves this worker.",
+    "login_refused": "Check the user, and the key or password.",
+    "sender_refused": "Check the sender, and what the mail server's log says of it.",
+    "host_key_changed": "Find out why before anything else is done on this host.",
+    "host_key_unknown": "Compare it with the key on the host before it is trusted.",
+    "ssh_failed": "Check that an SSH server listens at this port.",
+    "shell_missing": "Give the account a POSIX shell, or use another account.",
+    "sftp_missing": "Offer SFTP to this account (Subsystem sftp), or use another account.",
+    "output_limit": "Have it write less.",
+    "task_failed": "Look at the host and at the task, and run it again.",
+}
+"""What an operator does about a code, as the last sentence of the message of a step that fails with it."""
+
+
+def with_advice(code: str, message: str) -> str:
+    """``message`` of a step that fails with ``code``, and what an operator does about it, where that is known."""
+    advice = TO_DO.get(code)
+    if advice is None:
+        return message
+    return f"{message.rstrip()}{'' if message.rstrip().endswith(('.', '!', '?')) else '.'} {advice}"

@@ -18,6 +18,7 @@ from activities.action import ActionContext, AnyAction, Rehearsal
 from activities.artifacts import GuardedArtifacts
 from activities.catalogue import ActionCatalogue
 from activities.egress import EgressPolicy
+from activities.error_advice import with_advice
 from activities.errors import ActionError
 from activities.metrics import UNKNOWN, ActionMetrics, Attempt
 from activities.scrub import Scrubber, scrub_logs, scrubber_of, scrubbing
@@ -239,9 +240,10 @@ def _validate(action: AnyAction, parameters: Any) -> BaseModel:
 
 
 def _failure(name: str, error: ActionError, scrubber: Scrubber) -> ApplicationError:
-    log.info("Action %s failed: %s: %s", name, error.code, scrubber.text(error.message))
+    message = with_advice(error.code, scrubber.text(error.message))
+    log.info("Action %s failed: %s: %s", name, error.code, message)
     return ApplicationError(
-        scrubber.text(error.message),
+        message,
         {"retryable": error.retryable, "retry_after": error.retry_after},
         type=error.code,
         non_retryable=True,

@@ -280,6 +280,7 @@ class _Decoder:
                 message = f"The answer's compression is broken: {error}."
                 raise ActionError("unsupported_encoding", message, retryable=False) from None
         if len(self.body) > self._max_bytes:
+            self.body.clear()  # the error outlives it
             message = f"The answer's body is larger than {self._max_bytes} bytes; the rest was not read."
             raise ActionError("response_too_large", message, retryable=False)
 
@@ -303,7 +304,7 @@ def _explained(error: httpx2.HTTPError, where: str) -> ActionError:
         return ActionError("connect_failed", f"{where}: cannot connect: {reason}.")
     if isinstance(error, httpx2.LocalProtocolError):
         return ActionError("invalid_input", f"{where}: cannot be sent: {error}.", retryable=False)
-    return ActionError("connection_lost", f"{where}: {str(error) or type(error).__name__}.")
+    return ActionError("connection_lost", f"{where}: {(str(error) or type(error).__name__).rstrip('.')}.")
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

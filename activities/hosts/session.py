@@ -12,6 +12,7 @@ import shlex
 import signal
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import asyncssh
 
@@ -22,8 +23,12 @@ OUTPUT_LIMIT = 256 * 1024
 """Bytes of each stream that are read unless the caller wants more or less."""
 
 CHUNK = 32 * 1024
+NO_OUTPUT: dict[str, Any] = {"stdout": asyncssh.DEVNULL, "stderr": asyncssh.DEVNULL, "encoding": None}
 KILLING = 0.8
 """Seconds in which a command is ended after a cancel."""
+
+COMPLAINING = 2.0
+"""Seconds that something that is no shell has to say why."""
 
 SHOWN_OF_STDERR = 500
 
@@ -132,7 +137,9 @@ class _Running:
                 self._process.kill()
                 if self.group:
                     # With -s: dash, the login shell of many accounts, takes no -- after -KILL.
-                    await self.host.connection.run(f"{self.sudo}kill -s KILL -- -{self.group}", check=False)
+                    kill = f"{self.sudo}kill -s KILL -- -{self.group}"
+                    # Its output is dropped: a host that floods whatever it is asked would fill the worker with it.
+                    await self.host.connection.run(kill, check=False, **NO_OUTPUT)
                 await self._process.wait_closed()
         if not starting.done():
             starting.cancel()
@@ -150,12 +157,19 @@ class _Running:
         if first.isdigit():
             self.group = first.decode()
             return
-        said = end_of((await self.process.stderr.read(CHUNK)).decode("utf-8", "replace").strip(), SHOWN_OF_STDERR)
+        said = end_of((await self._complaint()).strip() or first.decode("utf-8", "replace"), SHOWN_OF_STDERR)
         said = said or "it said nothing"
         if self.sudo:
             text = f"{self.host.place} refused sudo: {said}. The user needs NOPASSWD in sudoers."
             raise ActionError("sudo_refused", text, retryable=False)
         raise ActionError("shell_missing", f"{self.host.place} runs no POSIX shell: {said}.", retryable=False)
+
+    async def _complaint(self) -> str:
+        """What it says on standard error; nothing where it goes on with something else instead of ending."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(COMPLAINING):
+                return (await self.process.stderr.read(CHUNK)).decode("utf-8", "replace")
+        return ""
 
     async def _feed(self, content: bytes) -> None:
         # A command need not read what it is given.

@@ -16,6 +16,7 @@ from pydantic import Field, field_validator, model_validator
 
 from activities.action import Action, ActionContext, ActionError, OutputModel, Rehearsal
 from activities.artifacts import MAX_BYTES, NAME_PATTERN, read_artifact
+from activities.error_advice import SSH_ERRORS
 from activities.hosts.target import HostInput, effect_on
 from activities.marker import marker
 from playbooks.record import Json
@@ -140,6 +141,7 @@ class SshUpload(Action[UploadInput, UploadOutput]):
     Output = UploadOutput
     idempotent = True
     errors: ClassVar[Mapping[str, str]] = {
+        **SSH_ERRORS,
         "parent_missing": "The directory is not there, and create_parents is false.",
         "permission_denied": "The user may not read, write or own the file; nothing was changed.",
         "disk_full": "There is no room on the file system; nothing was changed.",

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from activities.action import Action, ActionContext, Rehearsal
 from activities.artifacts import Artifact
+from activities.error_advice import CONNECTION_ERRORS
 from activities.errors import ActionError
 from activities.tell.mail_input import Attachment, EmailInput, EmailOutput
 from activities.tell.mail_message import File, compose, files_of, inline
@@ -36,6 +37,7 @@ class EmailSend(Action[EmailInput, EmailOutput]):
     Input = EmailInput
     Output = EmailOutput
     errors: ClassVar[Mapping[str, str]] = {
+        **CONNECTION_ERRORS,
         **MAIL_ERRORS,
         "unknown_artifact": "No step of the run has kept an artifact of this name.",
         "no_store": "The worker keeps no artifacts.",

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import ClassVar, Final, TypeVar
 
 from activities.action import Action, ActionContext, Rehearsal
+from activities.error_advice import HTTP_ERRORS
 from activities.errors import ActionError
 from activities.marker import marker
 from activities.rest import SERVICE_ERRORS
@@ -39,6 +40,7 @@ LOST: Final = frozenset({"connection_lost", "timed_out", "service_failed", "bad_
 """Failures of a request after which it may have been done all the same."""
 
 TICKET_ERRORS: Mapping[str, str] = {
+    **HTTP_ERRORS,
     **SERVICE_ERRORS,
     "refused": "The service does not take the request, as for a label, field or assignee that is not allowed there; "
     "its own words stand in the message.",

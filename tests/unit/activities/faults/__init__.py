@@ -1,0 +1,1 @@
+"""What each action that connects does about each fault of the other side."""

@@ -46,8 +46,9 @@ def tell_error(fault: ApiError, as_json: bool) -> None:
         emit(fault.document)
         return
     complain(str(fault))
-    if running := fault.document["error"].get("execution_id"):
-        complain(f"  the running one: {running}")
+    error = fault.document["error"]
+    if error.get("code") == "conflict" and error.get("execution_id"):
+        complain(f"  the running one: {error['execution_id']}")
     for detail in fault.details:
         complain("  " + place_of(detail) + str(detail.get("message", "")))
 

@@ -67,10 +67,12 @@ def step_row(step: dict[str, Any]) -> list[Any]:
 
 
 def print_execution(execution: dict[str, Any]) -> None:
-    """Prints the whole, and its steps with what went in and out where the answer has it."""
+    """Prints the whole, its steps, and where the answer has it what went in and out, and what it would do."""
     say(headline(execution))
     console().print(table(COLUMNS, [step_row(step) for step in execution["steps"]]))
     for step in execution["steps"]:
+        if step.get("would"):
+            say(f"{step['index'] + 1} {step['name']}: {step['would']}")
         for side in ("input", "output"):
             if step.get(side) is not None:
                 say(f"{step['index'] + 1} {step['name']}, {side}: {step[side]}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from tests.docs import output
 from tests.docs.blocks import ROOT, Block, blocks, pages
 from tests.docs.terminal import Terminal
-from tests.docs.world import READY, World, wait_for
+from tests.docs.world import PATIENCE_SECONDS, READY, World, wait_for
 
 SHELL = [page for page in pages() if any(block.language == "sh" for block in blocks(page))]
 KEY = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="  # not a secret
@@ -69,7 +70,13 @@ def do(block: Block, terminal: Terminal) -> None:
     elif block.language == "Ctrl-C":
         terminal.interrupt()
     elif block.language == "sh":
-        printed = terminal.run(block)
-        if block.prints is not None:
-            told = output.difference(block.prints, printed)
-            assert told is None, f"{block.place}:\n{told}"
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while told := difference(block, terminal.run(block)):
+            assert "repeat" in block.notes, told
+            assert time.monotonic() < deadline, told
+
+
+def difference(block: Block, printed: str) -> str:
+    """What is printed otherwise than shown; empty where nothing is, or nothing is shown."""
+    told = None if block.prints is None else output.difference(block.prints, printed)
+    return f"{block.place}:\n{told}" if told else ""

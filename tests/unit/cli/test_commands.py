@@ -108,6 +108,14 @@ def test_conflict_names_the_running_execution() -> None:
     assert outcome.stderr == "Busy.\n  the running one: exec-9\n"
 
 
+def test_refusal_for_an_ended_run_names_no_running_one() -> None:
+    """Another 409 names an execution too, which does not run: nothing is said of it."""
+    ended = {"status": "error", "error": {"code": "not_running", "message": "It has ended.", "execution_id": "exec-9"}}
+    with FakeApi(lambda _: Reply(409, ended)) as api:
+        outcome = stanchion(api, "cancel", "exec-9")
+    assert outcome.stderr == "It has ended.\n"
+
+
 def test_error_with_json_is_the_document_of_the_api() -> None:
     """With --json an error is the API's own document on stdout, still with exit code 1."""
     with FakeApi(lambda _: error(409, "conflict", "Already running.")) as api:

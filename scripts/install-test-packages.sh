@@ -2,7 +2,8 @@
 # Install the Debian packages that the tests need: a Postgres to run against, and bubblewrap for script.run,
 # curl for the commands of the Phantom document, sshd and sudo for the hosts of tests, Pango and Poppler for reports
 # as PDF, the scanners that scan.ports and scan.host call and one whose results scan.import reads; iproute2, nftables
-# and faketime for the failure matrix; a browser for the console; rpm, dnf and createrepo-c for a host of RPM packages.
+# and faketime for the failure matrix; a browser for the console; rpm, dnf and createrepo-c for a host of RPM packages;
+# Prometheus for the alerts and the dashboard.
 set -eu
 
 missing=""
@@ -16,6 +17,7 @@ command -v oscap >/dev/null || missing="$missing openscap-scanner"
 command -v ip >/dev/null || missing="$missing iproute2"
 command -v nft >/dev/null || missing="$missing nftables"
 ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || missing="$missing faketime"
+command -v promtool >/dev/null || missing="$missing prometheus"
 command -v setpriv >/dev/null || missing="$missing util-linux"
 [ -x /usr/sbin/sshd ] || missing="$missing openssh-server"
 command -v ssh >/dev/null || missing="$missing openssh-client"

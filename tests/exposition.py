@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from engine.embedded import binary
+from tests.compose import ROOT
 from tests.conftest import free_port
 from tests.house import House, house
 
@@ -116,3 +118,46 @@ def _temporal(site: House, *arguments: str) -> None:
         [binary(), *arguments, *at], capture_output=True, text=True, env=dict(os.environ), check=False
     )
     assert done.returncode == 0, done.stderr + done.stdout
+
+
+@contextlib.asynccontextmanager
+async def prometheus(folder: Path, exposed: Exposed) -> AsyncIterator[httpx2.AsyncClient]:
+    """A real Prometheus with the configuration and the alerts of deploy/, that scrapes the house; its interface."""
+    config = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())
+    config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
+    config["rule_files"] = [str(ROOT / "deploy/prometheus/rules.yml")]
+    targets = {"stanchion-api": exposed.site.port, "stanchion-worker": int(exposed.worker.rpartition(":")[2])}
+    for job in config["scrape_configs"]:
+        del job["dns_sd_configs"]
+        job["static_configs"] = [{"targets": [f"127.0.0.1:{targets[job['job_name']]}"]}]
+    (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
+    port = free_port()
+    line = ["prometheus", f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={folder / 'tsdb'}"]
+    with (folder / "prometheus.log").open("wb") as log:
+        process = await asyncio.create_subprocess_exec(
+            *line, f"--web.listen-address=127.0.0.1:{port}", stdout=log, stderr=log
+        )
+    try:
+        async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}/api/v1", timeout=30) as http:
+            yield http
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+async def ask(http: httpx2.AsyncClient, expression: str) -> list[dict[str, Any]]:
+    """What Prometheus answers to an expression; raises AssertionError where it refuses it."""
+    answer = await http.get("/query", params={"query": expression})
+    assert answer.status_code == 200, f"{expression}: {answer.text}"
+    found: list[dict[str, Any]] = answer.json()["data"]["result"]
+    return found
+
+
+async def until_answered(http: httpx2.AsyncClient, expression: str) -> None:
+    """Waits until Prometheus has something to answer."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while True:
+            with contextlib.suppress(httpx2.TransportError):
+                if await ask(http, expression):
+                    return
+            await asyncio.sleep(0.2)

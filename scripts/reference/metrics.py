@@ -18,7 +18,8 @@ HEAD = f"""\
 Each API serves its own at `/metrics`, without a token; each worker its own at `/metrics` of the address in
 `STANCHION_WORKER_ADDRESS`, which is not set by default, beside `/healthz` and `/readyz`. Both are in Prometheus' text
 format. Labels are routes, methods, statuses, states, sources and actions, never ids and never playbooks, so their
-number does not grow with use. Counters are since the process started.
+number does not grow with use. Counters are since the process started. [Alerts and a dashboard](../monitoring.md) are
+made of them.
 
 ## Ours
 

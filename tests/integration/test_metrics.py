@@ -6,17 +6,21 @@ import re
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
 import pytest_asyncio
+import yaml
 
 from engine.sdk_metrics import DROPPED_LABELS, USEFUL
+from scripts import grafana_dashboard
 from tests.compose import ROOT
-from tests.exposition import Exposed, exercise, exposed, interrupt
+from tests.exposition import Exposed, ask, exercise, exposed, interrupt, prometheus, until_answered
 from tests.house import House
 
 PAGE = (ROOT / "docs/reference/metrics.md").read_text()
+SELECTOR = re.compile(r"\b(?:up\b|(?:stanchion|temporal|process)_\w+)(?:\{[^}]*\})?")
 OWN = re.findall(r"^\| `(\w+)` \| (\w+) \| (.*?) \| (.*?) \| .* \|$", PAGE.partition("## The process")[0], re.MULTILINE)
 PROCESS = re.findall(r"^\| `(process_\w+)` \|", PAGE, re.MULTILINE)
 
@@ -31,11 +35,18 @@ async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Exp
         yield found
 
 
-async def test_every_documented_metric_is_there(running: Exposed) -> None:
-    """Each metric of the page is served by whom the page says, with the labels that it says, and counts truly."""
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def exercised(running: Exposed) -> dict[str, Any]:
+    """How the executions ended that have brought about everything that is counted."""
     ended = await exercise(running)
+    await interrupt(running)
     await running.until("api", "stanchion_sweep_last_success_seconds")
-    assert {name: run["status"] for name, run in ended.items()} == {
+    return ended
+
+
+async def test_every_documented_metric_is_there(running: Exposed, exercised: dict[str, Any]) -> None:
+    """Each metric of the page is served by whom the page says, with the labels that it says, and counts truly."""
+    assert {name: run["status"] for name, run in exercised.items()} == {
         "good": "completed",
         "rehearsed": "completed",
         "bad": "failed",
@@ -57,10 +68,29 @@ async def test_every_documented_metric_is_there(running: Exposed) -> None:
     series = [dict(labels) for samples in found["worker"].values() for labels in samples]
     assert not any(DROPPED_LABELS & labels.keys() for labels in series)
     assert {labels["task_queue"] for labels in series if "task_queue" in labels} == {running.site.settings.task_queue}
-    await interrupt(running)
-    found["worker"] = await running.read("worker")
     histograms = {name.removesuffix("_count") for name in found["worker"] if name.endswith("_count")}
     assert [name for name in USEFUL if name not in {*found["worker"], *histograms}] == []
+
+
+@pytest.mark.usefixtures("exercised")
+async def test_prometheus_answers_every_expression(tmp_path: Path, running: Exposed) -> None:
+    """A real Prometheus that scrapes the processes has data for every selector of the dashboard and the alerts, and
+    takes every expression; nothing fires but what was brought about."""
+    rules = yaml.safe_load((ROOT / "deploy/prometheus/rules.yml").read_text())["groups"][0]["rules"]
+    expressions = [*grafana_dashboard.expressions(), *(rule["expr"] for rule in rules)]
+    expressions = [text.replace("$__rate_interval", "1m") for text in expressions]
+    selectors = {found for text in expressions for found in SELECTOR.findall(text)}
+    # Nobody was answered with such a status, and nothing was overdue.
+    selectors.remove('stanchion_http_requests_total{status=~"5.."}')
+    assert len(selectors) > 30
+    async with prometheus(tmp_path, running) as http:
+        for job in ("stanchion-api", "stanchion-worker"):
+            await until_answered(http, f'up{{job="{job}"}} == 1')
+        assert sorted([selector for selector in selectors if not await ask(http, selector)]) == []
+        for text in expressions:
+            await ask(http, text)
+        firing = {one["metric"]["alertname"] for one in await ask(http, 'ALERTS{alertstate="firing"}')}
+        assert firing <= {"StanchionExecutionsClosedOutside"}
 
 
 def _labelled(series: dict[tuple[tuple[str, str], ...], float] | None, labels: str, part: str, name: str) -> bool:

@@ -15,7 +15,7 @@ $(STAMP): requirements.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@# Compiled beforehand, everything starts in half the time.
-	$(BIN)/python -m compileall -q playbooks workflows activities storage engine executions api cli settings.py worker.py
+	$(BIN)/python -m compileall -q playbooks workflows activities storage engine executions api cli stanchion_client settings.py worker.py
 	touch $@
 
 demo: install

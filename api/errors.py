@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from starlette.responses import Response
 
@@ -23,6 +23,10 @@ from playbooks.record import Json
 
 MAX_DETAILS = 200
 """Faults that one answer lists; a definition with more is no use to read to its end."""
+
+
+UNNAMED: Final = "error"
+"""The code of an error of HTTP itself that has no other."""
 
 
 class Unauthorized(Refusal):
@@ -67,6 +71,15 @@ class RateLimited(Refusal):
 
     def __init__(self, retry_after: int) -> None:
         super().__init__(f"Too many requests; try again in {retry_after} s.", headers={"Retry-After": str(retry_after)})
+
+
+def error_codes() -> list[str]:
+    """Every code that the native interface answers with."""
+    found = [Refusal]
+    for kind in found:
+        found += kind.__subclasses__()
+    others = ("api.phantom.", "api.console.")
+    return sorted({kind.code for kind in found if not kind.__module__.startswith(others)} | {UNNAMED})
 
 
 def error_response(error: Refusal) -> Response:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import Path
 from pydantic import Field
 
 from api.body import Body
-from api.models import Answer, Timestamp
+from api.models import Answer, AnyValue, JsonObject, Timestamp
 from playbooks.states import State
+from playbooks.step_definitions import STEP_TYPES
 
 ID = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$"
 ExecutionId = Annotated[str, Path(pattern=ID, description="Id of the execution.")]
 PlaybookId = Annotated[str, Path(pattern=ID, description="Id or slug of the playbook.")]
-AnyJson = Any
 
 
 class RunBody(Body):
@@ -26,7 +26,7 @@ class RunBody(Body):
         description="Id of the asset that the playbook works on.",
         examples=["a1b2c3d4-e5f6-7890-abcd-ef1234567890"],
     )
-    parameters: dict[str, AnyJson] = Field(
+    parameters: JsonObject = Field(
         default_factory=dict,
         description="Values for the playbook's parameters; see `parameters` of the playbook for what it accepts.",
         examples=[{"notify_channel": "#incident-response", "patch_version": "2.4.1", "rollback_enabled": True}],
@@ -99,7 +99,7 @@ class IterationAnswer(Answer):
     started_at: Timestamp | None
     finished_at: Timestamp | None
     error: FailureAnswer | None
-    steps: list[AnyJson]
+    steps: list[StepAnswer]
 
 
 class StepAnswer(Answer):
@@ -108,7 +108,7 @@ class StepAnswer(Answer):
     index: int
     action_id: str = Field(description="Id of the step.")
     name: str
-    type: str = Field(description="Type of the step: action, condition, parallel and so on.")
+    type: str = Field(description="Type of the step.", json_schema_extra={"enum": list(STEP_TYPES)})
     action: str | None = Field(description="Name of the action that the step runs.")
     status: State
     started_at: Timestamp | None
@@ -127,10 +127,10 @@ class StepAnswer(Answer):
     iteration_records: list[IterationAnswer] | None = Field(
         None, description="Of a loop, with `include=iterations`: each iteration that has begun."
     )
-    input: AnyJson = Field(None, description="With `include=io`: what the step was given, secrets masked.")
-    output: AnyJson = Field(None, description="With `include=io`: what the step answered; a prediction in a dry run.")
+    input: AnyValue = Field(None, description="With `include=io`: what the step was given, secrets masked.")
+    output: AnyValue = Field(None, description="With `include=io`: what the step answered; a prediction in a dry run.")
     would: str | None = Field(None, description="With `include=io`, in a dry run: what the step would do.")
-    effects: list[AnyJson] | None = Field(None, description="Beside `would`: the changes it would make.")
+    effects: list[dict[str, AnyValue]] | None = Field(None, description="Beside `would`: the changes it would make.")
 
 
 class ExecutionSummaryAnswer(Answer):
@@ -189,8 +189,8 @@ class ExecutionAnswer(ExecutionSummaryAnswer):
     source: str
     parent: ParentAnswer | None = Field(None, description="The execution that started this one as a sub-playbook.")
     rerun_of: str | None = Field(None, description="The execution that this one repeats.")
-    parameters: dict[str, AnyJson]
-    outputs: AnyJson
+    parameters: dict[str, AnyValue]
+    outputs: AnyValue
     error: FailureAnswer | None
     cancelled: CancelledAnswer | None
     temporal: TemporalAnswer
@@ -205,13 +205,32 @@ class ExecutionAnswer(ExecutionSummaryAnswer):
     )
 
 
+class StepEvent(Answer):
+    """What `event: step` tells: a step that has changed, and the state of its execution then."""
+
+    execution_id: str
+    status: State
+    step: StepAnswer
+
+
 class DifferenceAnswer(Answer):
     """One place where two values differ."""
 
     path: str = Field(description="JSON Pointer.")
     kind: Literal["added", "removed", "changed"]
-    left: AnyJson = None
-    right: AnyJson = None
+    left: AnyValue = None
+    right: AnyValue = None
+
+
+class ComparedSideAnswer(Answer):
+    """A step of one of the two executions."""
+
+    status: State
+    input: AnyValue
+    output: AnyValue
+    error: FailureAnswer | None
+    would: AnyValue = Field(description="Of a dry run: what the step would do.")
+    effects: AnyValue = Field(description="Of a dry run: the changes it would make.")
 
 
 class ComparedStepAnswer(Answer):
@@ -219,8 +238,8 @@ class ComparedStepAnswer(Answer):
 
     action_id: str
     name: str | None
-    left: AnyJson
-    right: AnyJson
+    left: ComparedSideAnswer | None
+    right: ComparedSideAnswer | None
     same: bool
     differences: list[DifferenceAnswer] = Field(description="Of status, input, output and error.")
 

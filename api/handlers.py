@@ -13,7 +13,7 @@ from starlette.routing import Match
 
 from api.body import model_details
 from api.console.faults import refusal_page, wants_page
-from api.errors import MethodNotAllowed, error_response, shaped
+from api.errors import UNNAMED, MethodNotAllowed, error_response, shaped
 from api.phantom.errors import is_phantom, phantom_error
 from api.services import services_of
 from engine.errors import TemporalUnavailable
@@ -45,7 +45,7 @@ async def _http_exception(request: Request, error: Exception) -> Response:
             return _answer(request, _not_allowed(request))
         case 400:
             return _answer(request, BadRequest(error.detail))
-    return shaped(error.status_code, "error", error.detail, headers=error.headers)
+    return shaped(error.status_code, UNNAMED, error.detail, headers=error.headers)
 
 
 async def _validation_error(request: Request, error: Exception) -> Response:

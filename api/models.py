@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Generic, Literal, TypeVar
+from typing import Annotated, Any, Final, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
@@ -28,6 +28,14 @@ JsonObject = Annotated[
 """An object of anything, as ``playbooks.load`` reads JSON: integers of 64 bits, no NUL in texts."""
 
 
+ANY_VALUE: Final = "AnyValue"
+
+ANY: Final[dict[str, Any]] = {"anyOf": [{"$ref": f"#/components/schemas/{ANY_VALUE}"}]}
+
+AnyValue = Annotated[Any, WithJsonSchema(ANY)]
+"""Anything, as it is answered: what steps have made of it is not bounded by what a request may hold."""
+
+
 def json_value_schema() -> dict[str, Json]:
     """The schema of any JSON value that is taken."""
     itself = {"$ref": f"#/components/schemas/{JSON_VALUE}"}
@@ -39,6 +47,22 @@ def json_value_schema() -> dict[str, Json]:
             {"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1},
             {"type": "number"},
             {"type": "string", "pattern": r"^[^\x00]*$"},
+            {"type": "array", "items": itself},
+            {"type": "object", "additionalProperties": itself},
+        ],
+    }
+
+
+def any_value_schema() -> dict[str, Json]:
+    """The schema of any JSON value that is answered."""
+    itself = {"$ref": f"#/components/schemas/{ANY_VALUE}"}
+    return {
+        "description": "Any JSON value.",
+        "anyOf": [
+            {"type": "null"},
+            {"type": "boolean"},
+            {"type": "number"},
+            {"type": "string"},
             {"type": "array", "items": itself},
             {"type": "object", "additionalProperties": itself},
         ],

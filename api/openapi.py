@@ -13,7 +13,9 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from api.models import JSON_VALUE, ErrorAnswer, json_value_schema
+from api.errors import error_codes
+from api.models import ANY_VALUE, JSON_VALUE, ErrorAnswer, any_value_schema, json_value_schema
+from api.openapi_names import definition_part, rename_schemas
 from playbooks.definition import playbook_schema
 from playbooks.record import Json
 
@@ -36,9 +38,14 @@ MEANINGS: Final = {
 EVERYWHERE: Final = (400, 401, 403, 429, 500, 503)
 """Codes that any ``/api`` route can answer with."""
 
+ANYTHING: Final[dict[str, Json]] = {"anyOf": [{"$ref": REF.format(model=JSON_VALUE)}]}
+_KINDS: Final = frozenset({"type", "$ref", "anyOf", "oneOf", "allOf", "enum", "const"})
+"""What says of a schema what it takes; where none of them is, generated clients know nothing."""
+
 PLAYBOOK: Final = "PlaybookDefinition"
 
 _body_models: dict[str, type[BaseModel]] = {}
+_answer_models: dict[str, type[BaseModel]] = {}
 
 DESCRIPTION: Final = """
 Durable security playbooks on Temporal: rehearsed, conflict-free, cancellable, never lost.
@@ -68,6 +75,12 @@ def request_body(model: type[BaseModel], *, required: bool = True) -> dict[str, 
     return {"requestBody": {"required": required, "content": {"application/json": {"schema": schema}}}}
 
 
+def one_of(*models: type[BaseModel]) -> dict[str, Json]:
+    """The schema of what is one of ``models``, which no route needs to name elsewhere."""
+    _answer_models.update({model.__name__: model for model in models})
+    return {"oneOf": [{"$ref": REF.format(model=model.__name__)} for model in models]}
+
+
 def answers(*codes: int) -> dict[int | str, dict[str, Any]]:
     """``responses`` of a route: the error codes that it can answer with beside those of every route."""
     return {code: {"model": ErrorAnswer, "description": MEANINGS[code]} for code in sorted({*EVERYWHERE, *codes})}
@@ -85,8 +98,12 @@ def build_openapi(app: FastAPI) -> dict[str, Any]:
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     _, bodies = models_json_schema([(model, "validation") for model in _body_models.values()], ref_template=REF)
     schemas.update(bodies.get("$defs", {}))
+    _, told = models_json_schema([(model, "serialization") for model in _answer_models.values()], ref_template=REF)
+    schemas.update({name: schema for name, schema in told.get("$defs", {}).items() if name not in schemas})
+    schemas["ErrorBody"]["properties"]["code"]["enum"] = error_codes()
     schemas.update(_definition_schemas())
     schemas[JSON_VALUE] = json_value_schema()
+    schemas[ANY_VALUE] = any_value_schema()
     document["components"]["securitySchemes"] = {
         "bearer": {"type": "http", "scheme": "bearer", "description": "A token of this service."},
         "key": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "The same token."},
@@ -96,7 +113,7 @@ def build_openapi(app: FastAPI) -> dict[str, Any]:
             _complete(path, operation)
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
-    return document
+    return rename_schemas(document)
 
 
 def _definition_schemas() -> dict[str, Json]:
@@ -105,12 +122,7 @@ def _definition_schemas() -> dict[str, Json]:
     schema.pop("$schema", None)
     schema.pop("$id", None)
     parts = schema.pop("$defs", {})
-    return {PLAYBOOK: _moved(schema), **{_part(name): _moved(part) for name, part in parts.items()}}
-
-
-def _part(name: str) -> str:
-    # A step's model may be named like a model of an answer.
-    return f"Definition{name}"
+    return {PLAYBOOK: _moved(schema), **{definition_part(name): _moved(part) for name, part in parts.items()}}
 
 
 def _moved(schema: Json) -> Json:
@@ -120,15 +132,22 @@ def _moved(schema: Json) -> Json:
     if not isinstance(schema, dict):
         return schema
     moved = {name: _moved(part) for name, part in schema.items()}
+    if moved.get("additionalProperties") is True:
+        moved["additionalProperties"] = ANYTHING
+    if isinstance(properties := moved.get("properties"), dict):
+        moved["properties"] = {
+            name: part if _KINDS & set(part) else part | ANYTHING for name, part in properties.items()
+        }
     reference = moved.get("$ref")
     if isinstance(reference, str) and reference.startswith("#/$defs/"):
-        moved["$ref"] = REF.format(model=_part(reference.removeprefix("#/$defs/")))
+        moved["$ref"] = REF.format(model=definition_part(reference.removeprefix("#/$defs/")))
     if isinstance(moved.get("discriminator"), dict):
         mapping = moved["discriminator"].get("mapping", {})
         moved["discriminator"] = {
             **moved["discriminator"],
             "mapping": {
-                value: REF.format(model=_part(place.removeprefix("#/$defs/"))) for value, place in mapping.items()
+                value: REF.format(model=definition_part(place.removeprefix("#/$defs/")))
+                for value, place in mapping.items()
             },
         }
     return moved

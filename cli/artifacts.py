@@ -5,20 +5,15 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import quote
 
 import typer
 
 from cli.options import DEFAULT_URL, AsJson, Page, PerPage, Token, Url
-from cli.output import complain, emit, say, show, using_api
+from cli.output import complain, emit, say, show_entries, using_api
 
 app = typer.Typer(help="List and download what the steps of an execution have made.", no_args_is_help=True)
 
 Execution = Annotated[str, typer.Argument(metavar="EXECUTION", help="Id of the execution.")]
-
-
-def _path(execution: str, tail: str = "") -> str:
-    return f"/api/playbooks/executions/{quote(execution, safe='')}/artifacts{tail}"
 
 
 @app.command("list")
@@ -32,12 +27,11 @@ def list_artifacts(
 ) -> None:
     """List the artifacts of an execution."""
     with using_api(url, token, as_json) as api:
-        found = api.get(_path(execution), {"page": page, "per_page": per_page})
+        found = api.executions.artifacts_page(execution, page=page, per_page=per_page)
     if as_json:
         emit(found)
         return
-    fields = ("name", "media_type", "size", "step", "created_at")
-    show(fields, [[one[field] for field in fields] for one in found["data"]])
+    show_entries(("name", "media_type", "size", "step", "created_at"), found["data"])
 
 
 @app.command("get")
@@ -53,7 +47,7 @@ def get(
 ) -> None:
     """Download an artifact; an existing file of the same name is not replaced unless it is named."""
     with using_api(url, token, as_json) as api:
-        data = api.download(_path(execution, f"/{quote(name, safe='')}"))
+        data = api.executions.artifact(execution, name)
     if output == Path("-"):
         sys.stdout.buffer.write(data)
         return

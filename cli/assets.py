@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli.options import DEFAULT_URL, AsJson, Page, PerPage, Token, Url
-from cli.output import emit, say, show, using_api
+from cli.output import emit, say, show_entries, using_api
 
 if TYPE_CHECKING:
-    from cli.http import Api
+    from stanchion_client import Stanchion
 
 app = typer.Typer(help="Add and list assets.", no_args_is_help=True)
 
@@ -40,10 +40,17 @@ def add(
         tags, attributes = parse_texts(tag or []), parse_pairs(attribute or [])
     except ArgumentError as fault:
         raise typer.BadParameter(str(fault)) from fault
-    body: dict[str, Any] = {"name": name, "type": kind, "hostname": hostname, "ip": ip, "url": address, "id": identity}
-    body |= {"tags": tags or None, "attributes": attributes or None}
     with using_api(url, token, as_json) as api:
-        made = api.post("/api/assets", {field: value for field, value in body.items() if value is not None})
+        made = api.assets.create(
+            name,
+            kind,
+            hostname=hostname,
+            ip=ip,
+            url=address,
+            tags=tags,
+            attributes=attributes,
+            asset_id=identity,
+        )
     if as_json:
         emit(made)
     else:
@@ -61,24 +68,21 @@ def list_assets(
 ) -> None:
     """List assets."""
     with using_api(url, token, as_json) as api:
-        found = api.get("/api/assets", {"search": search, "page": page, "per_page": per_page})
+        found = api.assets.page(search=search, page=page, per_page=per_page)
     if as_json:
         emit(found)
     else:
-        fields = ("id", "name", "type", "hostname", "ip", "url")
-        show(fields, [[asset.get(field) for field in fields] for asset in found["data"]])
+        show_entries(("id", "name", "type", "hostname", "ip", "url"), found["data"])
 
 
-def asset_id(api: Api, name_or_id: str) -> str:
-    """The id of the asset; a name is looked up.  Raises ``ApiError`` unless exactly one asset has the name."""
-    from cli.http import ApiError
+def asset_id(api: Stanchion, name_or_id: str) -> str:
+    """The id of the asset; a name is looked up.  Raises ``NotFound`` unless exactly one asset has the name."""
+    from stanchion_client import NotFound
 
     if _UUID.fullmatch(name_or_id):
         return name_or_id
-    found = api.get("/api/assets", {"search": name_or_id, "per_page": 100})
-    named = [str(asset["id"]) for asset in found["data"] if asset["name"] == name_or_id]
+    named = [asset["id"] for asset in api.assets.list(search=name_or_id) if asset["name"] == name_or_id]
     if len(named) != 1:
         count = "No asset has" if not named else f"{len(named)} assets have"
-        message = f"{count} the name {name_or_id!r}; give the asset's id."
-        raise ApiError(message, None, {"status": "error", "error": {"code": "not_found", "message": message}})
+        raise NotFound(f"{count} the name {name_or_id!r}; give the asset's id.", 404)
     return named[0]

@@ -15,15 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from cli.comparison import print_comparison
-from cli.http import Api, ApiError
+from cli.connecting import connect
 from cli.installation import Installation, Options, run
 from cli.output import clean, complain, console, emit, say, tell_error
 from cli.receiver import TICKET_TOKEN, Received, Receiver
 from cli.render import watch
 from cli.samples import GUIDE_ASSET, load, load_intelligence
-from cli.stream import follow
 from cli.supervisor import StartError
 from engine.embedded import EmbeddedError
+from stanchion_client import Stanchion, StanchionError
+from stanchion_client.models import Comparison, Execution
 
 PLAYBOOK = "incident-triage"
 PERMISSIONS = ["playbook:read", "playbook:write", "playbook:execute", "asset:read", "asset:write"]
@@ -38,7 +39,7 @@ class Scene:
     """One run and what the receiver got of it."""
 
     title: str
-    execution: dict[str, Any]
+    execution: Execution
     received: list[Received]
 
 
@@ -47,7 +48,7 @@ class Story:
     """Everything the demo has seen; ``faults`` are what went wrong, as sentences."""
 
     scenes: list[Scene] = field(default_factory=list)
-    comparison: dict[str, Any] = field(default_factory=dict)
+    comparison: Comparison | None = None
     faults: list[str] = field(default_factory=list)
 
 
@@ -92,8 +93,8 @@ def _perform(url: str, admin_token: str, receiver: Receiver, as_json: bool) -> i
     try:
         load(url, admin_token)
         story = _story(url, _mint(url, admin_token), receiver, quiet=as_json)
-    except ApiError as fault:
-        tell_error(fault, as_json)
+    except StanchionError as fault:
+        tell_error(fault, as_json, url)
         return 1
     if as_json:
         emit(_document(story))
@@ -105,18 +106,17 @@ def _perform(url: str, admin_token: str, receiver: Receiver, as_json: bool) -> i
 
 
 def _mint(url: str, admin_token: str) -> str:
-    with Api(url, admin_token) as api:
-        made = api.post("/api/tokens", {"name": "demo", "permissions": PERMISSIONS})
-    return str(made["token"])
+    with connect(url, admin_token) as api:
+        return api.tokens.create("demo", PERMISSIONS)["token"]
 
 
 def _story(url: str, token: str, receiver: Receiver, quiet: bool) -> Story:
     story = Story()
-    with Api(url, token) as api:
+    with connect(url, token, patience=PATIENCE_SECONDS) as api:
         for title, dry_run in (("Rehearsal", True), ("For real", False)):
             story.scenes.append(_scene(api, receiver, title, dry_run, quiet))
         first, second = (scene.execution["execution_id"] for scene in story.scenes)
-        story.comparison = api.get(f"/api/playbooks/executions/{first}/compare/{second}")
+        story.comparison = api.executions.compare(first, second)
     if not quiet:
         _heading("Rehearsal (left) and run (right)")
         print_comparison(story.comparison)
@@ -125,15 +125,13 @@ def _story(url: str, token: str, receiver: Receiver, quiet: bool) -> Story:
     return story
 
 
-def _scene(api: Api, receiver: Receiver, title: str, dry_run: bool, quiet: bool) -> Scene:
+def _scene(api: Stanchion, receiver: Receiver, title: str, dry_run: bool, quiet: bool) -> Scene:
     receiver.clear()
     if not quiet:
         _heading(f"{title}: {PLAYBOOK} on {GUIDE_ASSET}, dry_run: {str(dry_run).lower()}")
-    body = {"target_asset_id": GUIDE_ASSET, "parameters": parameters(receiver), "dry_run": dry_run}
-    started = api.post(f"/api/playbooks/{PLAYBOOK}/run", body)
-    execution_id = started["execution_id"]
-    watch(follow(api, execution_id, PATIENCE_SECONDS), quiet)
-    execution = api.get(f"/api/playbooks/executions/{execution_id}", {"include": "io"})
+    started = api.executions.run(PLAYBOOK, GUIDE_ASSET, parameters(receiver), dry_run=dry_run)
+    watch(api.executions.watch(started["execution_id"]), quiet)
+    execution = api.executions.read(started["execution_id"], include=("io",))
     scene = Scene(title, execution, receiver.received())
     if not quiet:
         _print_promises(execution)
@@ -172,7 +170,7 @@ def faults_of(story: Story) -> list[str]:
     return faults
 
 
-def _print_promises(execution: dict[str, Any]) -> None:
+def _print_promises(execution: Execution) -> None:
     for step in execution["steps"]:
         if step.get("would"):
             say(f"  {step['name']}: {step['would']}")

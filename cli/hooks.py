@@ -2,37 +2,41 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated
-from urllib.parse import quote
 
 import typer
 
-from cli.options import DEFAULT_URL, AsJson, Token, Url
-from cli.output import emit, say, show, using_api
+from cli.options import DEFAULT_URL, AsJson, Page, PerPage, Token, Url
+from cli.output import emit, say, show_entries, using_api
 
 app = typer.Typer(help="Create, list and delete hooks of a playbook.", no_args_is_help=True)
 
+
+class Signature(StrEnum):
+    """How deliveries are signed."""
+
+    STANDARD = "standard"
+    GITHUB = "github"
+    NONE = "none"
+
+
 Playbook = Annotated[str, typer.Argument(help="Id or slug of the playbook.")]
-
-
-def _path(playbook: str) -> str:
-    return f"/api/playbooks/{quote(playbook, safe='')}/hooks"
 
 
 @app.command("create")
 def create(
     playbook: Playbook,
     name: Annotated[str, typer.Argument(help="Who or what posts to it.")],
-    signature: Annotated[str, typer.Option(help="standard, github or none.")] = "standard",
+    signature: Annotated[Signature, typer.Option(help="How deliveries are signed.")] = Signature.STANDARD,
     secret: Annotated[str | None, typer.Option(help="A secret of the sender's own; a new one without it.")] = None,
     url: Url = DEFAULT_URL,
     token: Token = None,
     as_json: AsJson = False,
 ) -> None:
     """Create a hook; its address and its secret are shown this once."""
-    body = {"name": name, "signature": signature} | ({"secret": secret} if secret else {})
     with using_api(url, token, as_json) as api:
-        made = api.post(_path(playbook), body)
+        made = api.hooks.create(playbook, name, signature=signature.value, secret=secret)
     if as_json:
         emit(made)
         return
@@ -42,15 +46,21 @@ def create(
 
 
 @app.command("list")
-def list_hooks(playbook: Playbook, url: Url = DEFAULT_URL, token: Token = None, as_json: AsJson = False) -> None:
+def list_hooks(
+    playbook: Playbook,
+    page: Page = 1,
+    per_page: PerPage = 20,
+    url: Url = DEFAULT_URL,
+    token: Token = None,
+    as_json: AsJson = False,
+) -> None:
     """List the hooks of a playbook, without their addresses."""
     with using_api(url, token, as_json) as api:
-        found = api.get(_path(playbook))
+        found = api.hooks.page(playbook, page=page, per_page=per_page)
     if as_json:
         emit(found)
         return
-    fields = ("id", "name", "signature", "created_at", "created_by")
-    show(fields, [[one[field] for field in fields] for one in found["data"]])
+    show_entries(("id", "name", "signature", "created_at", "created_by"), found["data"])
 
 
 @app.command("delete")
@@ -63,7 +73,7 @@ def delete(
 ) -> None:
     """Delete a hook at once."""
     with using_api(url, token, as_json) as api:
-        api.delete(f"{_path(playbook)}/{quote(identity, safe='')}")
+        api.hooks.delete(playbook, identity)
     if as_json:
         emit({"id": identity, "deleted": True})
     else:

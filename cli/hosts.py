@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli.options import DEFAULT_URL, AsJson, Token, Url
-from cli.output import complain, emit, say, show, using_api
+from cli.output import complain, emit, say, show_entries, using_api
 
 if TYPE_CHECKING:
-    from cli.http import Api
+    from stanchion_client import Stanchion
+    from stanchion_client.models import HostKey
 
 app = typer.Typer(help="Trust, list and forget the SSH host keys of hosts.", no_args_is_help=True)
 
@@ -69,8 +69,7 @@ def list_keys(
     if as_json:
         emit({"data": found})
         return
-    fields = ("host", "port", "algorithm", "fingerprint", "created_at")
-    show(fields, [[one[field] for field in fields] for one in found])
+    show_entries(("host", "port", "algorithm", "fingerprint", "created_at"), found)
 
 
 @app.command("forget")
@@ -80,7 +79,7 @@ def forget(place: Place, url: Url = DEFAULT_URL, token: Token = None, as_json: A
     with using_api(url, token, as_json) as api:
         found = _stored(api, host, port)
         for one in found:
-            api.delete(f"/api/host-keys/{quote(one['id'], safe='')}")
+            api.host_keys.forget(one["id"])
     if as_json:
         emit({"forgotten": [one["fingerprint"] for one in found]})
     else:
@@ -127,24 +126,15 @@ def _keys_in(file: Path) -> dict[str, str]:
     return {fingerprint_of(key): key for key in keys}
 
 
-def _stored(api: Api, host: str | None, port: int | None) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    page = 1
-    while True:
-        answer = api.get("/api/host-keys", {"host": host, "port": port, "page": page, "per_page": 100})
-        found += answer["data"]
-        if len(found) >= answer["meta"]["total"] or not answer["data"]:
-            return found
-        page += 1
+def _stored(api: Stanchion, host: str | None, port: int | None) -> list[HostKey]:
+    return list(api.host_keys.list(host=host, port=port))
 
 
-def _trust(api: Api, host: str, port: int, keys: list[str], replace: bool) -> list[dict[str, Any]]:
-    made = []
-    for number, key in enumerate(keys):
-        # The first one clears the place; the others join it.
-        body = {"host": host, "port": port, "key": key, "replace": replace and number == 0}
-        made.append(api.post("/api/host-keys", body))
-    return made
+def _trust(api: Stanchion, host: str, port: int, keys: list[str], replace: bool) -> list[HostKey]:
+    # The first one clears the place; the others join it.
+    return [
+        api.host_keys.trust(host, key, port=port, replace=replace and number == 0) for number, key in enumerate(keys)
+    ]
 
 
 def _show(keys: dict[str, str], known: set[str], as_json: bool) -> None:

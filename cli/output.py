@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from cli.http import Api, ApiError
+    from stanchion_client import Detail, Stanchion, StanchionError
 
 COLOURS = {
     "pending": "dim",
@@ -28,35 +28,48 @@ _WIDTH_OF_A_FILE = 200
 
 
 @contextmanager
-def using_api(url: str, token: str | None, as_json: bool) -> Iterator[Api]:
+def using_api(url: str, token: str | None, as_json: bool) -> Iterator[Stanchion]:
     """The API for one command; an error of it is told and ends the command with exit code 1."""
-    from cli.http import Api, ApiError
+    from cli.connecting import connect
+    from stanchion_client import StanchionError
 
     try:
-        with Api(url, token) as api:
+        with connect(url, token) as api:
             yield api
-    except ApiError as fault:
-        tell_error(fault, as_json)
+    except StanchionError as fault:
+        tell_error(fault, as_json, url)
         raise typer.Exit(1) from fault
 
 
-def tell_error(fault: ApiError, as_json: bool) -> None:
+def tell_error(fault: StanchionError, as_json: bool, url: str) -> None:
     """The API's error: its document on stdout with ``--json``, otherwise sentences on stderr."""
+    from stanchion_client import ApiError
+
+    document = fault.document if isinstance(fault, ApiError) else _document(fault, url)
     if as_json:
-        emit(fault.document)
+        emit(document)
         return
-    complain(str(fault))
-    error = fault.document["error"]
+    error = document["error"]
+    complain(error.get("message") or fault.message)
     if error.get("code") == "conflict" and error.get("execution_id"):
         complain(f"  the running one: {error['execution_id']}")
-    for detail in fault.details:
-        complain("  " + place_of(detail) + str(detail.get("message", "")))
+    for detail in fault.details if isinstance(fault, ApiError) else ():
+        complain("  " + place_of(detail) + detail.message)
 
 
-def place_of(detail: dict[str, Any]) -> str:
+def _document(fault: StanchionError, url: str) -> dict[str, Any]:
+    from stanchion_client import ConnectionFailed
+    from stanchion_client.wire import is_loopback
+
+    is_absent = isinstance(fault, ConnectionFailed) and not fault.sent and is_loopback(url)
+    message = f"{fault.message} Is `stanchion up` running?" if is_absent else fault.message
+    return {"status": "error", "error": {"code": fault.code, "message": message}}
+
+
+def place_of(detail: Detail) -> str:
     """Where a fault is: line and column where they are known, and the JSON Pointer."""
-    line = f"line {detail['line']}, column {detail.get('column', 1)}: " if detail.get("line") else ""
-    return f"{line}{detail['path']}: " if detail.get("path") else line
+    line = f"line {detail.line}, column {detail.column or 1}: " if detail.line else ""
+    return f"{line}{detail.path}: " if detail.path else line
 
 
 def emit(document: Any) -> None:
@@ -102,6 +115,11 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
         cells = [clean(cell) for cell in row]
         made.add_row(*[Text(cell, style=COLOURS.get(cell, "")) for cell in cells])
     return made
+
+
+def show_entries(fields: Sequence[str], entries: Sequence[Mapping[str, Any]]) -> None:
+    """Prints these fields of the entries as a table."""
+    show(fields, [[entry.get(field) for field in fields] for entry in entries])
 
 
 def show(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
-from urllib.parse import quote
 
 import typer
 
 from cli.options import DEFAULT_URL, AsJson, Page, PerPage, Token, Url
-from cli.output import emit, place_of, say, show, using_api
+from cli.output import emit, place_of, say, show, show_entries, using_api
 
 if TYPE_CHECKING:
-    from cli.http import Api
+    from stanchion_client import Detail, Stanchion
+    from stanchion_client.models import Playbook, PlaybookSummary
 
 app = typer.Typer(help="Check, store and read playbooks.", no_args_is_help=True)
 
@@ -22,26 +23,24 @@ Files = Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, readab
 @app.command("validate")
 def validate(files: Files, url: Url = DEFAULT_URL, token: Token = None, as_json: AsJson = False) -> None:
     """Check definitions and tell every fault with its place; stores nothing."""
-    from cli.http import ApiError
+    from stanchion_client import BadRequest, Detail, TooLarge
 
     results: list[dict[str, Any]] = []
     with using_api(url, token, as_json) as api:
         for file in files:
             try:
-                send(api, "POST", "/api/playbooks/validate", file)
+                api.playbooks.validate(file.read_bytes(), media_type=media_type(file))
                 results.append({"file": str(file), "valid": True, "faults": []})
-            except ApiError as fault:
-                if fault.status not in (400, 413):
-                    raise
-                faults = fault.details or [{"path": "", "message": str(fault)}]
+            except (BadRequest, TooLarge) as fault:
+                faults = fault.details or [Detail("", fault.message)]
                 results.append({"file": str(file), "valid": False, "faults": faults})
     if as_json:
-        emit(results)
+        emit([{**result, "faults": [_fault_json(detail) for detail in result["faults"]]} for result in results])
     else:
         for result in results:
             say(f"{result['file']}: valid") if result["valid"] else None
             for detail in result["faults"]:
-                say(f"{result['file']}: {place_of(detail)}{detail['message']}")
+                say(f"{result['file']}: {place_of(detail)}{detail.message}")
     if not all(result["valid"] for result in results):
         raise typer.Exit(1)
 
@@ -69,13 +68,12 @@ def list_playbooks(
 ) -> None:
     """List playbooks."""
     with using_api(url, token, as_json) as api:
-        found = api.get("/api/playbooks", {"search": search, "tag": tag, "page": page, "per_page": per_page})
+        found = api.playbooks.page(search=search, tag=tag, page=page, per_page=per_page)
     if as_json:
         emit(found)
     else:
         fields = ("id", "slug", "name", "version", "revision", "step_count", "tags")
-        rows = [[*[one.get(field) for field in fields[:-1]], ", ".join(one.get("tags") or [])] for one in found["data"]]
-        show(fields, rows)
+        show_entries(fields, [{**one, "tags": ", ".join(one["tags"])} for one in found["data"]])
 
 
 @app.command("show")
@@ -87,9 +85,8 @@ def show_playbook(
     as_json: AsJson = False,
 ) -> None:
     """Show a playbook's definition."""
-    path = f"/api/playbooks/{quote(playbook, safe='')}"
     with using_api(url, token, as_json) as api:
-        found = api.get(path if revision is None else f"{path}/revisions/{revision}")
+        found = api.playbooks.read(playbook) if revision is None else api.playbooks.revision(playbook, revision)
     if as_json:
         emit(found)
     else:
@@ -98,46 +95,49 @@ def show_playbook(
         say(yaml.safe_dump(found, sort_keys=False, allow_unicode=True).rstrip())
 
 
-def store(api: Api, file: Path, *, replace: bool = True) -> dict[str, Any]:
+def store(api: Stanchion, file: Path, *, replace: bool = True) -> Playbook | PlaybookSummary:
     """Stores the definition in ``file``; one that is there already gets a new revision, unless ``replace`` is false.
 
     Returns the API's answer; raises ``ApiError``.
     """
-    from cli.http import ApiError
+    from stanchion_client import Conflict
 
+    text, media = file.read_bytes(), media_type(file)
     try:
-        stored: dict[str, Any] = send(api, "POST", "/api/playbooks", file)
-    except ApiError as fault:
-        if fault.status != 409:
-            raise
+        return api.playbooks.create(text, media_type=media)
+    except Conflict:
         present = find(api, file)
         if present is None:
             raise
-        stored = send(api, "PUT", f"/api/playbooks/{quote(present['id'], safe='')}", file) if replace else present
-    return stored
+        return api.playbooks.replace(present["id"], text, media_type=media) if replace else present
 
 
-def find(api: Api, file: Path) -> dict[str, Any] | None:
+def find(api: Stanchion, file: Path) -> Playbook | PlaybookSummary | None:
     """The stored playbook that has the id, or else the name, of the definition in ``file``."""
     import yaml
 
-    from cli.http import ApiError
+    from stanchion_client import NotFound
 
     try:
         definition = yaml.safe_load(file.read_bytes())
     except yaml.YAMLError:
         return None
     if identity := definition.get("id"):
-        try:
-            return dict(api.get(f"/api/playbooks/{quote(str(identity), safe='')}"))
-        except ApiError as fault:
-            if fault.status != 404:
-                raise
-    named = api.get("/api/playbooks", {"search": definition.get("name"), "per_page": 100})["data"]
-    return next((one for one in named if one["name"] == definition.get("name")), None)
+        with contextlib.suppress(NotFound):
+            return api.playbooks.read(str(identity))
+    name = definition.get("name")
+    return next((one for one in api.playbooks.list(search=name) if one["name"] == name), None)
 
 
-def send(api: Api, method: str, path: str, file: Path) -> Any:
-    """Sends ``file`` as it is, with the media type of its name."""
-    media = "application/json" if file.suffix.lower() == ".json" else "application/yaml"
-    return api.request(method, path, content=file.read_bytes(), headers={"Content-Type": media})
+def media_type(file: Path) -> str:
+    """The media type of a file's name."""
+    return "application/json" if file.suffix.lower() == ".json" else "application/yaml"
+
+
+def _fault_json(detail: Detail) -> dict[str, Any]:
+    places = {"line": detail.line, "column": detail.column}
+    return {
+        "path": detail.path,
+        "message": detail.message,
+        **{name: place for name, place in places.items() if place is not None},
+    }

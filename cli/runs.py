@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli.options import DEFAULT_URL, AsJson, Token, Url
 from cli.output import emit, say, using_api
+
+if TYPE_CHECKING:
+    from stanchion_client import Stanchion
+    from stanchion_client.models import Execution as Answer
 
 Execution = Annotated[str, typer.Argument(metavar="EXECUTION", help="Id of the execution.")]
 Step = Annotated[str, typer.Argument(metavar="STEP", help="Id of the step; in a loop with its iteration: ask.3.")]
@@ -20,11 +23,6 @@ Pairs = Annotated[
         "--parameter", "-p", metavar="NAME=VALUE", help="A parameter; JSON if it parses, @FILE for a file's content."
     ),
 ]
-
-
-def execution_path(execution_id: str, tail: str = "") -> str:
-    """The path of an execution in the API."""
-    return f"/api/playbooks/executions/{quote(execution_id, safe='')}{tail}"
 
 
 def run(
@@ -47,9 +45,9 @@ def run(
     except ArgumentError as fault:
         raise typer.BadParameter(str(fault), param_hint="--parameter") from fault
     with using_api(url, token, as_json) as api:
-        body = {"target_asset_id": asset_id(api, asset), "parameters": values, "dry_run": dry_run}
-        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else None
-        started = api.post(f"/api/playbooks/{quote(playbook, safe='')}/run", body, headers=headers)
+        started = api.executions.run(
+            playbook, asset_id(api, asset), values, dry_run=dry_run, idempotency_key=idempotency_key
+        )
         _started(api, started, watch, as_json)
 
 
@@ -62,7 +60,7 @@ def status(
 ) -> None:
     """Show an execution and its steps."""
     with using_api(url, token, as_json) as api:
-        found = api.get(execution_path(execution), {"include": "io" if io else None})
+        found = api.executions.read(execution, include=("io",) if io else ())
     _show(found, as_json)
 
 
@@ -81,7 +79,7 @@ def cancel(
 ) -> None:
     """Cancel a running execution; what is completed is not rolled back."""
     with using_api(url, token, as_json) as api:
-        found = api.post(execution_path(execution, "/cancel"), {"reason": reason} if reason else None)
+        found = api.executions.cancel(execution, reason)
     _show(found, as_json)
 
 
@@ -94,7 +92,9 @@ def approve(
     as_json: AsJson = False,
 ) -> None:
     """Approve a step that waits for it; the run goes on."""
-    _decide("approve", execution, step, comment, url, token, as_json)
+    with using_api(url, token, as_json) as api:
+        found = api.executions.approve(execution, step, comment)
+    _show(found, as_json)
 
 
 def reject(
@@ -106,7 +106,9 @@ def reject(
     as_json: AsJson = False,
 ) -> None:
     """Reject a step that waits for approval; it fails."""
-    _decide("reject", execution, step, comment, url, token, as_json)
+    with using_api(url, token, as_json) as api:
+        found = api.executions.reject(execution, step, comment)
+    _show(found, as_json)
 
 
 def rerun(
@@ -119,7 +121,7 @@ def rerun(
 ) -> None:
     """Run an execution that has ended again, with the same input and revision."""
     with using_api(url, token, as_json) as api:
-        started = api.post(execution_path(execution, "/rerun"), {"from": "failed"} if from_failed else None)
+        started = api.executions.rerun(execution, from_failed=from_failed)
         _started(api, started, watch, as_json)
 
 
@@ -134,14 +136,14 @@ def compare(
     from cli.comparison import print_comparison
 
     with using_api(url, token, as_json) as api:
-        found = api.get(execution_path(execution, f"/compare/{quote(other, safe='')}"))
+        found = api.executions.compare(execution, other)
     if as_json:
         emit(found)
     else:
         print_comparison(found)
 
 
-def _started(api: Any, started: dict[str, Any], watch: bool, as_json: bool) -> None:
+def _started(api: Stanchion, started: Answer, watch: bool, as_json: bool) -> None:
     if watch:
         _watch(api, started["execution_id"], as_json)
     elif as_json:
@@ -150,27 +152,17 @@ def _started(api: Any, started: dict[str, Any], watch: bool, as_json: bool) -> N
         say(started["execution_id"])
 
 
-def _decide(
-    word: str, execution: str, step: str, comment: str | None, url: str, token: str | None, as_json: bool
-) -> None:
-    path = execution_path(execution, f"/steps/{quote(step, safe='')}/{word}")
-    with using_api(url, token, as_json) as api:
-        found = api.post(path, {"comment": comment} if comment else None)
-    _show(found, as_json)
-
-
-def _watch(api: Any, execution_id: str, as_json: bool) -> None:
+def _watch(api: Stanchion, execution_id: str, as_json: bool) -> None:
     from cli.render import watch as show_changes
-    from cli.stream import follow
 
-    last = show_changes(follow(api, quote(execution_id, safe="")), quiet=as_json)
+    last = show_changes(api.executions.watch(execution_id), quiet=as_json)
     if as_json:
         emit(last)
     if last["status"] != "completed":
         raise typer.Exit(1)
 
 
-def _show(found: dict[str, Any], as_json: bool) -> None:
+def _show(found: Answer, as_json: bool) -> None:
     if as_json:
         emit(found)
     else:

@@ -5,30 +5,32 @@ Playbooks and assets go over HTTP; intelligence has no route, since a source has
 
 from __future__ import annotations
 
+import contextlib
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from cli.http import Api, ApiError
+from cli.connecting import connect
 from cli.playbooks import store
+from stanchion_client import Conflict
 
 GUIDE_ASSET = "a1b2c3d4-e5f6-7890-abcd-ef1234567890"
 """The asset of the guide's own examples."""
 
 ASSETS: list[dict[str, Any]] = [
     {
-        "id": GUIDE_ASSET,
+        "asset_id": GUIDE_ASSET,
         "name": "web-01",
-        "type": "host",
+        "kind": "host",
         "hostname": "web-01.example.com",
         "ip": "192.0.2.10",
         "tags": {"env": "prod", "owner": "web"},
         "attributes": {"os": "debian-13", "package": "openssl"},
     },
     {
-        "id": "b7a1f5b2-3c58-4f0e-9a55-0d6b1f2c9e01",
+        "asset_id": "b7a1f5b2-3c58-4f0e-9a55-0d6b1f2c9e01",
         "name": "shop",
-        "type": "website",
+        "kind": "website",
         "hostname": "shop.example.com",
         "url": "https://shop.example.com",
         "tags": {"env": "staging", "owner": "shop"},
@@ -43,15 +45,12 @@ def library() -> list[Path]:
 
 def load(url: str, token: str, certificate: Path | None = None) -> None:
     """Stores what is missing; raises ``ApiError``."""
-    with Api(url, token, certificate=certificate) as api:
+    with connect(url, token, certificate) as api:
         for file in library():
             store(api, file, replace=False)
         for asset in ASSETS:
-            try:
-                api.post("/api/assets", asset)
-            except ApiError as fault:
-                if fault.status != 409:
-                    raise
+            with contextlib.suppress(Conflict):
+                api.assets.create(**asset)
 
 
 def load_intelligence(database_url: str) -> None:

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import sys
 from typing import Annotated
-from urllib.parse import quote
 
 import typer
 
 from cli.options import DEFAULT_URL, AsJson, Page, PerPage, Token, Url
-from cli.output import complain, emit, say, show, using_api
+from cli.output import complain, emit, say, show_entries, using_api
 
 app = typer.Typer(help="Set, list and delete secrets of playbooks.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(help="The name after `secrets.` in a playbook.")]
-
-
-def _path(name: str) -> str:
-    return f"/api/secrets/{quote(name, safe='')}"
 
 
 @app.command("set")
@@ -25,7 +20,7 @@ def set_secret(name: Name, url: Url = DEFAULT_URL, token: Token = None, as_json:
     """Set a secret: its value comes from stdin, or is asked for, and is never shown."""
     value = _value(name)
     with using_api(url, token, as_json) as api:
-        stored = api.request("PUT", _path(name), body={"value": value})
+        stored = api.secrets.set(name, value)
     if as_json:
         emit(stored)
     else:
@@ -38,19 +33,18 @@ def list_secrets(
 ) -> None:
     """List the names of the secrets."""
     with using_api(url, token, as_json) as api:
-        found = api.get("/api/secrets", {"page": page, "per_page": per_page})
+        found = api.secrets.page(page=page, per_page=per_page)
     if as_json:
         emit(found)
         return
-    fields = ("name", "updated_at", "updated_by")
-    show(fields, [[one[field] for field in fields] for one in found["data"]])
+    show_entries(("name", "updated_at", "updated_by"), found["data"])
 
 
 @app.command("delete")
 def delete(name: Name, url: Url = DEFAULT_URL, token: Token = None, as_json: AsJson = False) -> None:
     """Delete a secret at once."""
     with using_api(url, token, as_json) as api:
-        api.delete(_path(name))
+        api.secrets.delete(name)
     if as_json:
         emit({"name": name, "deleted": True})
     else:

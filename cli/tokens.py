@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
-from urllib.parse import quote
+from typing import Annotated
 
 import typer
 
-from cli.options import DEFAULT_URL, AsJson, Token, Url
-from cli.output import emit, say, show, using_api
+from cli.options import DEFAULT_URL, AsJson, Page, PerPage, Token, Url
+from cli.output import emit, say, show_entries, using_api
 
 app = typer.Typer(help="Create, list and revoke tokens.", no_args_is_help=True)
 
@@ -35,14 +34,10 @@ def create(
     as_json: AsJson = False,
 ) -> None:
     """Create a token; it is shown this once."""
-    body: dict[str, Any] = {"name": name, "permissions": permission}
-    if expires_at:
-        body["expires_at"] = expires_at
     limits = {"playbooks": playbook, "playbook_tags": playbook_tag, "asset_tags": asset_tag}
-    if any(limits.values()):
-        body["limits"] = {name: labels for name, labels in limits.items() if labels}
+    given = {name: labels for name, labels in limits.items() if labels}
     with using_api(url, token, as_json) as api:
-        made = api.post("/api/tokens", body)
+        made = api.tokens.create(name, permission, expires_at=expires_at, limits=given)
     if as_json:
         emit(made)
     else:
@@ -50,18 +45,17 @@ def create(
 
 
 @app.command("list")
-def list_tokens(url: Url = DEFAULT_URL, token: Token = None, as_json: AsJson = False) -> None:
+def list_tokens(
+    page: Page = 1, per_page: PerPage = 20, url: Url = DEFAULT_URL, token: Token = None, as_json: AsJson = False
+) -> None:
     """List tokens, without what they are."""
     with using_api(url, token, as_json) as api:
-        found = api.get("/api/tokens")
+        found = api.tokens.page(page=page, per_page=per_page)
     if as_json:
         emit(found)
         return
     fields = ("id", "name", "created_at", "expires_at", "revoked_at", "permissions")
-    rows = [
-        [{**one, "permissions": ", ".join(one["permissions"])}.get(field) for field in fields] for one in found["data"]
-    ]
-    show(fields, rows)
+    show_entries(fields, [{**one, "permissions": ", ".join(one["permissions"])} for one in found["data"]])
 
 
 @app.command("revoke")
@@ -73,7 +67,7 @@ def revoke(
 ) -> None:
     """Revoke a token at once."""
     with using_api(url, token, as_json) as api:
-        api.delete(f"/api/tokens/{quote(identity, safe='')}")
+        api.tokens.revoke(identity)
     if as_json:
         emit({"id": identity, "revoked": True})
     else:

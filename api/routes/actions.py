@@ -6,13 +6,12 @@ from fastapi import APIRouter
 from pydantic import Field
 
 from api.auth import guard
-from api.models import Answer, Listing, Meta
+from api.models import Answer, AnyValue, Listing, Meta
 from api.openapi import answers
 from api.query import Page, PerPage
 from api.services import ServicesDep
 from executions.errors import NotFound
 from playbooks.actions import ActionSpec
-from playbooks.record import Json
 
 router = APIRouter(prefix="/api/actions", tags=["actions"], dependencies=[guard("playbook:read")])
 
@@ -27,8 +26,8 @@ class ActionAnswer(Answer):
     idempotent: bool = Field(description="It may be repeated, so a lost worker's work is taken up by another.")
     quick: bool = Field(description="It takes well under a second.")
     dry_run: str = Field(description="What its dry run does.")
-    input_schema: dict[str, Json]
-    output_schema: dict[str, Json]
+    input_schema: dict[str, AnyValue]
+    output_schema: dict[str, AnyValue]
 
 
 class LeftOutAnswer(Answer):

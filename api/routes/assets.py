@@ -13,13 +13,12 @@ from starlette.responses import Response
 
 from api.auth import CurrentPrincipal, guard
 from api.body import Body, read_json
-from api.models import Answer, JsonObject, Listing, Meta, Timestamp
+from api.models import Answer, AnyValue, JsonObject, Listing, Meta, Timestamp
 from api.openapi import BODY_ERRORS, answers, request_body
 from api.query import Page, PerPage
 from api.services import ServicesDep
 from api.times import iso
 from executions.errors import BadRequest, Conflict, Detail, NotFound
-from playbooks.record import Json
 from storage import assets, audit
 from storage.assets import AssetRow, NewAsset
 from storage.audit import NewAudit
@@ -105,7 +104,7 @@ class AssetAnswer(Answer):
     ip: str | None
     url: str | None
     tags: dict[str, str]
-    attributes: dict[str, Json]
+    attributes: dict[str, AnyValue]
     created_at: Timestamp
     updated_at: Timestamp
 

@@ -9,13 +9,12 @@ from pydantic import Field
 
 from api.audit import ANONYMOUS
 from api.auth import guard
-from api.models import Answer, Listing, Meta, Timestamp
+from api.models import Answer, AnyValue, Listing, Meta, Timestamp
 from api.openapi import answers
 from api.query import Page, PerPage
 from api.services import ServicesDep
 from api.times import iso, parse_iso
 from executions.errors import BadRequest, Detail
-from playbooks.record import Json
 from storage import audit
 
 router = APIRouter(prefix="/api/audit", tags=["audit"], dependencies=[guard("audit:read")])
@@ -33,7 +32,7 @@ class AuditAnswer(Answer):
     object_id: str | None
     outcome: str
     address: str | None
-    details: Json
+    details: AnyValue
     hash: str = Field(description="SHA-256 over this entry and the hash of the one before; see docs/security.md.")
 
 

@@ -24,11 +24,12 @@ from api.execution_models import (
     PlaybookId,
     RerunBody,
     RunBody,
+    StepEvent,
 )
 from api.executions import Executions, Filter, Listed
 from api.labels import refuse_unseen_asset
 from api.models import Listing
-from api.openapi import BODY_ERRORS, answers, request_body
+from api.openapi import BODY_ERRORS, answers, one_of, request_body
 from api.query import Page, PerPage
 from api.services import ServicesDep
 from executions.errors import BadRequest, Detail, NotFound
@@ -48,6 +49,7 @@ EXECUTIONS = "/api/playbooks/executions"
 IdempotencyKey = Annotated[
     str | None,
     Header(
+        alias="Idempotency-Key",
         min_length=1,
         max_length=255,
         pattern=r"^[!-~]+$",
@@ -252,7 +254,7 @@ async def cancel_execution(
             "description": "`event: execution` with the whole execution, first and whenever its own state changes; "
             "`event: step` with `{execution_id, status, step}` for every change of a step. The stream ends after the "
             "final state. A client that comes back with `Last-Event-ID` gets what has changed since.",
-            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+            "content": {"text/event-stream": {"schema": one_of(ExecutionAnswer, StepEvent)}},
         },
         **answers(404),
     },
@@ -261,7 +263,7 @@ async def cancel_execution(
 async def stream_events(
     services: ServicesDep,
     execution_id: ExecutionId,
-    last_event_id: Annotated[str | None, Header(max_length=100_000)] = None,
+    last_event_id: Annotated[str | None, Header(alias="Last-Event-ID", max_length=100_000)] = None,
 ) -> Response:
     """Listen to an execution: Server-Sent Events, one for every change."""
     truth = await services.executions.read(execution_id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Request
 from pydantic import Field
@@ -14,8 +14,8 @@ from api.auth import CurrentPrincipal, guard
 from api.body import Body, parse_body, read_bytes, read_json
 from api.errors import Unauthorized
 from api.execution_models import ExecutionAnswer
-from api.models import Answer, Listing, Meta, Timestamp
-from api.openapi import BODY_ERRORS, answers, request_body
+from api.models import JSON_VALUE, Answer, Listing, Meta, Timestamp
+from api.openapi import BODY_ERRORS, REF, answers, request_body
 from api.paths import PLAYBOOK_PATH, PlaybookId
 from api.query import Page, PerPage, refuse_unknown_query
 from api.routes.executions import EXECUTIONS, execution_answer
@@ -38,6 +38,7 @@ from storage.playbooks import PlaybookRow
 router = APIRouter(tags=["hooks"])
 
 HOOKS = "/api/hooks/"
+ANY_JSON = {"$ref": REF.format(model=JSON_VALUE)}
 OF_PLAYBOOK = PLAYBOOK_PATH + "/hooks"
 
 HookId = Annotated[str, Path(pattern=r"^[A-Za-z0-9-]{1,64}$", description="Id of the hook, not its token.")]
@@ -80,7 +81,7 @@ class HookCreated(HookAnswer):
 class Skipped(Answer):
     """A delivery that the conditions of the playbook's trigger do not fit; nothing was started."""
 
-    status: str = Field(examples=["skipped"])
+    status: Literal["skipped"]
     message: str
 
 
@@ -162,7 +163,10 @@ async def delete_hook(request: Request, services: ServicesDep, playbook_id: Play
         **answers(404, 409, 422, *BODY_ERRORS),
         200: {"model": Skipped, "description": "The conditions of the trigger do not hold; nothing was started."},
     },
-    openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": {}}}}, "security": []},
+    openapi_extra={
+        "requestBody": {"required": True, "content": {"application/json": {"schema": ANY_JSON}}},
+        "security": [],
+    },
 )
 async def receive(request: Request, services: ServicesDep, token: HookToken) -> Response:
     """Take a delivery: its playbook runs on the asset, and with the parameters, that its trigger makes of the payload.

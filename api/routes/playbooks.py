@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 
 from api.auth import CurrentPrincipal, guard
 from api.definitions import compile_body, definition_body, new_playbook
-from api.models import Answer, Listing, Meta, Timestamp
+from api.models import ANY, Answer, AnyValue, Listing, Meta, Timestamp
 from api.openapi import BODY_ERRORS, answers
 from api.paths import PlaybookId, RevisionNumber
 from api.query import Page, PerPage
@@ -49,7 +49,7 @@ class PlaybookSummary(Answer):
     version: str
     revision: int
     description: str
-    trigger: dict[str, Json]
+    trigger: dict[str, AnyValue]
     step_count: int
     tags: list[str]
     created_at: Timestamp
@@ -57,16 +57,20 @@ class PlaybookSummary(Answer):
 
 
 class PlaybookAnswer(BaseModel):
-    """The definition as it was stored, and what the service knows of it besides."""
+    """The definition as it was stored, with every field that it had, and what the service knows of it besides."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", json_schema_extra={"additionalProperties": ANY})
 
     id: str
     slug: str
     name: str
     revision: int
-    parameters: dict[str, Json] = Field(description="JSON Schema of what a run accepts.")
-    steps: list[dict[str, Json]]
+    version: str = ""
+    description: str = ""
+    tags: list[str] = Field(default_factory=list)
+    trigger: dict[str, AnyValue] = Field(default_factory=dict)
+    parameters: dict[str, AnyValue] = Field(description="JSON Schema of what a run accepts.")
+    steps: list[dict[str, AnyValue]]
     created_at: Timestamp
     updated_at: Timestamp
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from fastapi import APIRouter
 from pydantic import Field
 from sqlalchemy import Connection
@@ -30,7 +32,7 @@ class Due(Answer):
     """A time at which the playbook was due."""
 
     due_at: Timestamp
-    outcome: str = Field(description="`started`, `conflict`, `refused` or `missed`.")
+    outcome: Literal["started", "conflict", "refused", "missed"]
     execution_id: str | None = Field(description="The execution that was started, or that stood in the way.")
     message: str | None
     count: int = Field(description="Of missed times: how many in a row, `due_at` being the last.")

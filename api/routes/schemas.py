@@ -7,6 +7,7 @@ from functools import lru_cache
 from fastapi import APIRouter
 
 from api.auth import guard
+from api.models import AnyValue
 from api.openapi import answers
 from playbooks.definition import playbook_schema
 from playbooks.record import Json
@@ -15,7 +16,7 @@ router = APIRouter(prefix="/api/schemas", tags=["schemas"], dependencies=[guard(
 
 
 @router.get("/playbook.json", name="schema.playbook", responses=answers())
-async def read_playbook_schema() -> dict[str, Json]:
+async def read_playbook_schema() -> dict[str, AnyValue]:
     """Read the JSON Schema of a playbook's definition."""
     return _schema()
 

@@ -96,7 +96,7 @@ class TokenAnswer(Answer):
 
     id: str
     name: str
-    permissions: list[str]
+    permissions: list[Permission]
     created_at: Timestamp
     created_by: str
     expires_at: Timestamp | None

@@ -46,7 +46,7 @@ class UserAnswer(Answer):
 
     id: int
     username: str
-    permissions: list[str]
+    permissions: list[Permission]
     created_at: Timestamp
 
 

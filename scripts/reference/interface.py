@@ -76,7 +76,7 @@ def _response(code: str, response: Mapping[str, Any]) -> str:
 
 def _objects(schemas: Mapping[str, Schema]) -> Iterator[str]:
     for name, schema in sorted(schemas.items()):
-        if name.startswith("Definition") or name == "PlaybookDefinition":
+        if name.endswith("Definition"):
             continue
         described = schema.get("description", "")
         yield f"(object-{name.lower()})=\n\n### {name}\n"
@@ -90,6 +90,6 @@ def _type(schema: Schema) -> str:
 
 
 def _link(name: str) -> str:
-    if name == "PlaybookDefinition" or name.startswith("Definition"):
+    if name.endswith("Definition"):
         return "[a playbook](format.md)"
     return f"[{re.sub(r'_+', ' ', name)}](#object-{name.lower()})"

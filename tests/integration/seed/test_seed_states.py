@@ -75,7 +75,7 @@ async def test_the_interface_knows_these_states_and_no_other(shared: Stack) -> N
     """The table of states: the document of the interface has these six for executions and steps."""
     schemas = (await shared.http.get("/openapi.json")).json()["components"]["schemas"]
     assert sorted(schemas["State"]["enum"]) == sorted(STATES)
-    for model in ("ExecutionAnswer", "StepAnswer"):
+    for model in ("Execution", "Step"):
         assert schemas[model]["properties"]["status"] == {"$ref": "#/components/schemas/State"}
 
 

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from cli.main import app
-from tests.unit.cli.serving import Asked, FakeApi, Reply, error
+from tests.fake_api import Asked, FakeApi, Reply, error
 
 PATH = "/api/playbooks/executions/exec-1/artifacts"
 ONE = {"name": "r.html", "media_type": "text/html", "size": 3, "step": "act-001", "created_at": "2026-04-28T11:00:00Z"}

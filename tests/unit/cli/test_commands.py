@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from cli.main import app
-from tests.unit.cli.serving import Asked, FakeApi, Reply, error, events, execution
+from tests.fake_api import Asked, FakeApi, Reply, error, events, execution, listed
 
 ASSET = "a1b2c3d4-e5f6-7890-abcd-ef1234567890"
 STARTED = execution("pending", "pending") | {"playbook_id": "pb-1"}
@@ -48,7 +48,7 @@ def test_run_finds_the_asset_by_its_name() -> None:
 
     def answer(asked: Asked) -> Reply:
         if asked.method == "GET":
-            return Reply(body={"data": [{"id": "other", "name": "web-011"}, {"id": ASSET, "name": "web-01"}]})
+            return listed({"id": "other", "name": "web-011"}, {"id": ASSET, "name": "web-01"})
         return Reply(202, STARTED)
 
     with FakeApi(answer) as api:
@@ -58,8 +58,7 @@ def test_run_finds_the_asset_by_its_name() -> None:
 
 def test_ambiguous_asset_name_starts_nothing() -> None:
     """Two assets of the name: nothing is started, and the id is asked for."""
-    twins = {"data": [{"id": "1", "name": "web"}, {"id": "2", "name": "web"}]}
-    with FakeApi(lambda _: Reply(body=twins)) as api:
+    with FakeApi(lambda _: listed({"id": "1", "name": "web"}, {"id": "2", "name": "web"})) as api:
         outcome = stanchion(api, "run", "triage", "web")
     assert outcome.exit_code == 1
     assert "2 assets have the name 'web'" in outcome.stderr
@@ -185,7 +184,7 @@ def test_push_makes_a_new_revision_of_what_is_there(tmp_path: Path) -> None:
     def answer(asked: Asked) -> Reply:
         if asked.method == "POST":
             return error(409, "conflict", "taken")
-        return Reply(body={"data": [stored]} if asked.method == "GET" else stored)
+        return listed(stored) if asked.method == "GET" else Reply(body=stored)
 
     with FakeApi(answer) as api:
         outcome = stanchion(api, "playbook", "push", str(file), "--json")
@@ -224,7 +223,7 @@ def test_token_of_the_data_folder_is_used_on_this_machine(tmp_path: Path, monkey
 
 def test_token_of_the_data_folder_stays_on_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The token of the data folder is never meant for an API elsewhere."""
-    from cli.http import local_token
+    from cli.connecting import local_token
 
     (tmp_path / "admin-token").write_text("stn_local\n")
     monkeypatch.setenv("STANCHION_DATA_DIR", str(tmp_path))

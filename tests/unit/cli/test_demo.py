@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cli.demo import TICKETS, Scene, Story, faults_of
 from cli.receiver import Received
-from tests.unit.cli.serving import execution
+from tests.fake_api import execution
 
 READ = Received("GET", "/intel", None)
 NOTIFICATION = Received("POST", "/slack", {"text": "x"})

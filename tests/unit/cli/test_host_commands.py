@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 
 from cli.hosts import split_place
 from cli.main import app
-from tests.unit.cli.serving import Asked, FakeApi, Reply
+from tests.fake_api import Asked, FakeApi, Reply
 
 KEYS = [asyncssh.generate_private_key("ssh-ed25519"), asyncssh.generate_private_key("ecdsa-sha2-nistp256")]
 LINES = {key.get_fingerprint(): " ".join(key.export_public_key().decode().split()[:2]) for key in KEYS}

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from cli.http_probe import is_ready
-from tests.unit.cli.serving import FakeApi, Reply
+from tests.fake_api import FakeApi, Reply
 
 
 def readiness(*states: str) -> dict[str, object]:

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from cli.main import app
-from tests.unit.cli.serving import FakeApi, Reply
+from tests.fake_api import FakeApi, Reply
 
 ROW = {"name": "smtp_password", "updated_at": "2026-04-28T11:00:00Z", "updated_by": "admin"}
 

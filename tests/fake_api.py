@@ -27,12 +27,16 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One answer: ``body`` is JSON unless it is bytes; ``cut`` closes the connection before the end."""
+    """One answer: ``body`` is JSON unless it is bytes; ``cut`` closes the connection before the end.
+
+    Status 0 is no answer at all.
+    """
 
     status: int = 200
     body: Any = None
     media: str = "application/json"
     cut: bool = False
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -68,11 +72,15 @@ def _handler(api: FakeApi) -> type[BaseHTTPRequestHandler]:
             asked = Asked(self.command, self.path, dict(self.headers), body)
             api.asked.append(asked)
             reply = api.answer(asked)
+            if reply.status == 0:
+                return
             content = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
             content = b"" if reply.status == 204 else content
             self.send_response(reply.status)
             self.send_header("Content-Type", reply.media)
             self.send_header("Content-Length", str(len(content) + (1 if reply.cut else 0)))
+            for name, value in reply.headers.items():
+                self.send_header(name, value)
             self.end_headers()
             self.wfile.write(content)
 
@@ -109,3 +117,8 @@ def events(*snapshots: dict[str, Any], first: int = 1) -> bytes:
         f"event: execution\nid: {number}\ndata: {json.dumps(snapshot)}\n\n".encode()
         for number, snapshot in enumerate(snapshots, start=first)
     )
+
+
+def listed(*entries: dict[str, Any]) -> Reply:
+    """The only page of a list."""
+    return Reply(body={"data": list(entries), "meta": {"total": len(entries), "page": 1, "per_page": 100}})

@@ -16,6 +16,7 @@ COPY engine engine
 COPY executions executions
 COPY api api
 COPY cli cli
+COPY stanchion_client stanchion_client
 RUN /build/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheels . \
     && /build/bin/pip --python /opt/stanchion/bin/python install --no-cache-dir --no-deps --no-index /wheels/*.whl
 

@@ -5,7 +5,7 @@ STAMP := .venv/.installed
 DATA ?= data
 PORT ?= 8080
 
-.PHONY: install demo up test check bench chaos docs lock clean
+.PHONY: install demo demo-all up test check bench chaos docs lock clean
 
 install: $(STAMP)
 
@@ -20,6 +20,10 @@ $(STAMP): requirements.txt pyproject.toml
 
 demo: install
 	$(BIN)/stanchion demo
+
+# All three shipped playbooks; says what this machine lacks for a part of them.
+demo-all: install
+	$(BIN)/stanchion demo --all
 
 up: install
 	$(BIN)/stanchion up --samples --data-dir $(DATA) --port $(PORT)

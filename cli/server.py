@@ -123,11 +123,16 @@ def migrate(
     main(["database"] if database_only else [])
 
 
-def demo(as_json: AsJson = False) -> None:
+def demo(
+    every: Annotated[
+        bool, typer.Option("--all", help="All three playbooks: Automated patching and Compliance check too.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Rehearse and run Incident triage against everything embedded, show what happened, and end."""
     from cli.demo import play
 
-    raise typer.Exit(play(as_json))
+    raise typer.Exit(play(as_json, every))
 
 
 def _announce(installation: Installation, as_json: bool) -> None:

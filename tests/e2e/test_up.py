@@ -17,7 +17,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from cli.demo import TICKETS
+from cli.showcases import STAKEHOLDER, TICKETS
 
 GUIDE_PLAYBOOK = "pb-11223344-5566-7788-99aa-bbccddeeff00"
 GUIDE_ASSET = "a1b2c3d4-e5f6-7890-abcd-ef1234567890"
@@ -170,3 +170,22 @@ def test_demo_ends_by_itself_with_0() -> None:
     assert {one["method"] for one in rehearsal["received"]} <= {"GET", "HEAD"}
     assert {one["path"] for one in live["received"] if one["method"] == "POST"} == {"/slack", TICKETS}
     assert [scene["execution"]["dry_run"] for scene in story["scenes"]] == [True, False]
+
+
+@pytest.mark.slow
+def test_demo_of_all_playbooks_ends_by_itself_with_0() -> None:
+    """Each is rehearsed without any effect and run with its own, on a machine that has bubblewrap but no Lynis."""
+    environment = {**clean_environment(), "PATH": "/usr/local/bin:/usr/bin:/bin"}
+    line = [*STANCHION, "demo", "--all", "--json"]
+    done = subprocess.run(line, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr + done.stdout
+    told = {one["playbook"]: one for one in json.loads(done.stdout)["playbooks"]}
+    assert list(told) == ["incident-triage", "automated-patching", "compliance-check"]
+    assert [one["skipped"] for one in told.values()] == [False] * 3
+    for one in told.values():
+        rehearsal, live = one["scenes"]
+        assert {request["method"] for request in rehearsal["received"]} <= {"GET", "HEAD"}
+        assert [scene["execution"]["status"] for scene in (rehearsal, live)] == ["completed"] * 2
+    mails = [one for one in told["compliance-check"]["scenes"][1]["received"] if one["path"] == STAKEHOLDER]
+    assert [mail["body"]["attachments"] for mail in mails] == [["compliance.html"]]
+    assert "apt-get install lynis" in told["compliance-check"]["notes"][0]

@@ -14,6 +14,7 @@ from activities.core import Echo, Fail, SetVariables, Sleep
 from activities.errors import CatalogueError
 from activities.hosts.command import SshCommand
 from activities.hosts.patch import PackagePatch
+from activities.hosts.service import ServiceRestart
 from activities.hosts.upload import SshUpload
 from activities.http_request import HttpRequest
 from activities.know.assets import AssetLookup
@@ -46,7 +47,7 @@ BUILT_IN: tuple[type[AnyAction], ...] = (
     *(HttpRequest, ScriptRun, SlackMessage),
     *(AssetLookup, DnsResolve, RdapLookup),
     *(FindingEnrich, FindingSeverity),
-    *(SshCommand, SshUpload, PackagePatch),
+    *(SshCommand, SshUpload, PackagePatch, ServiceRestart),
     *(AnsiblePlaybook,),
     *(ReportRender,),
     *(PortScan, ScanImport, HostScan),

@@ -2,8 +2,8 @@
 # Install the Debian packages that the tests need: a Postgres to run against, and bubblewrap for script.run,
 # curl for the commands of the Phantom document, sshd and sudo for the hosts of tests, Pango and Poppler for reports
 # as PDF, the scanners that scan.ports and scan.host call and one whose results scan.import reads; iproute2, nftables
-# and faketime for the failure matrix; a browser for the console; rpm, dnf and createrepo-c for a host of RPM packages;
-# Prometheus for the alerts and the dashboard.
+# and faketime for the failure matrix; a browser for the console; rpm, dnf and createrepo-c for a host of RPM packages,
+# systemd and dbus for one with services; Prometheus for the alerts and the dashboard.
 set -eu
 
 missing=""
@@ -21,6 +21,8 @@ command -v promtool >/dev/null || missing="$missing prometheus"
 command -v setpriv >/dev/null || missing="$missing util-linux"
 [ -x /usr/sbin/sshd ] || missing="$missing openssh-server"
 command -v ssh >/dev/null || missing="$missing openssh-client"
+[ -x /lib/systemd/systemd ] || missing="$missing systemd"
+command -v dbus-daemon >/dev/null || missing="$missing dbus"
 command -v sudo >/dev/null || missing="$missing sudo"
 command -v dnf >/dev/null || missing="$missing dnf"
 command -v rpmbuild >/dev/null || missing="$missing rpm"

@@ -304,6 +304,16 @@ def _package_patch(site: Site, of: Marker) -> list[Drive]:
     ]
 
 
+def _service_restart(site: Site, of: Marker) -> list[Drive]:
+    key = {"private_key": of.of("key")}
+    return [
+        Drive({**site.login(**key), "service": f"s{of.of('plain')}"}, "unknown_service"),
+        Drive({**site.login(password=of.of("hard")), "service": "ssh"}, "login_refused"),
+        Drive({**site.login(private_key=of.of("hard")), "service": "ssh"}, "invalid_key"),
+        Drive({**site.login(**key), "service": of.of("hard")}, "invalid_input"),
+    ]
+
+
 def _email_send(site: Site, of: Marker) -> list[Drive]:
     given = {"host": "127.0.0.1", "port": 1, "from": "a@example.com", "to": ["b@example.com"], "subject": of.of("hard")}
     login = {"username": "x", "password": of.of("plain")}
@@ -393,6 +403,7 @@ DRIVES: dict[str, Drives] = {
     "finding.enrich": _finding_enrich,
     "finding.severity": _finding_severity,
     "rdap.lookup": _rdap_lookup,
+    "service.restart": _service_restart,
     "ssh.upload": _ssh_upload,
     "ticket.close": _ticket_close,
     "ticket.comment": _ticket_comment,

@@ -37,6 +37,7 @@ EXPECTED = {
     "scan.ports": Traits(idempotent=True),
     "scan.import": Traits(safe=True, idempotent=True),
     "script.run": Traits(),
+    "service.restart": Traits(idempotent=True),
     "ssh.command": Traits(),
     "ssh.upload": Traits(idempotent=True),
     "ticket.close": Traits(idempotent=True),

@@ -9,11 +9,8 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import os
 from collections.abc import Sequence
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from google.protobuf.message import DecodeError
 from temporalio.api.common.v1 import Payload
 from temporalio.converter import PayloadCodec
@@ -21,7 +18,6 @@ from temporalio.converter import PayloadCodec
 ENCODING = b"binary/encrypted"
 CIPHER = b"AES-256-GCM"
 KEY_BYTES = 32
-NONCE_BYTES = 12
 
 
 class EncryptionKeyError(ValueError):
@@ -34,7 +30,9 @@ class EncryptionCodec(PayloadCodec):
     def __init__(self, keys: Sequence[bytes]) -> None:
         if not keys:
             raise EncryptionKeyError("at least one key is needed")
-        self._ciphers = {key_id(key): AESGCM(key) for key in keys}
+        from engine.aes import Cipher
+
+        self._ciphers = {key_id(key): Cipher(key) for key in keys}
         self._current = key_id(keys[0])
 
     async def encode(self, payloads: Sequence[Payload]) -> list[Payload]:
@@ -46,12 +44,11 @@ class EncryptionCodec(PayloadCodec):
         return [self._decrypt(payload) for payload in payloads]
 
     def _encrypt(self, payload: Payload) -> Payload:
-        nonce = os.urandom(NONCE_BYTES)
         current = self._current.encode()
-        sealed = self._ciphers[self._current].encrypt(nonce, payload.SerializeToString(), current)
+        sealed = self._ciphers[self._current].seal(payload.SerializeToString(), current)
         return Payload(
             metadata={"encoding": ENCODING, "encryption-cipher": CIPHER, "encryption-key-id": current},
-            data=nonce + sealed,
+            data=sealed,
         )
 
     def _decrypt(self, payload: Payload) -> Payload:
@@ -64,9 +61,8 @@ class EncryptionCodec(PayloadCodec):
                 f"the payload was encrypted with the key {name!r}, which STANCHION_ENCRYPTION_KEY lacks"
             )
         try:
-            opened = cipher.decrypt(payload.data[:NONCE_BYTES], payload.data[NONCE_BYTES:], name)
-            return Payload.FromString(opened)
-        except (InvalidTag, ValueError, DecodeError) as fault:
+            return Payload.FromString(cipher.open(payload.data, name))
+        except (ValueError, DecodeError) as fault:
             raise EncryptionKeyError("the encrypted payload was changed or cut") from fault
 
 

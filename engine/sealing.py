@@ -8,15 +8,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
-from engine.codec import NONCE_BYTES, EncryptionKeyError, key_id, parse_keys
+from engine.codec import EncryptionKeyError, key_id, parse_keys
 from settings import Settings
 
 _OPEN: Final = "open:"
@@ -40,8 +36,9 @@ class Sealer:
         """``text`` as the database may keep it."""
         if not self.keys:
             return _OPEN + text
-        nonce = os.urandom(NONCE_BYTES)
-        sealed = nonce + AESGCM(self.keys[0]).encrypt(nonce, text.encode(), context.encode())
+        from engine.aes import Cipher
+
+        sealed = Cipher(self.keys[0]).seal(text.encode(), context.encode())
         return f"{_SEALED}{key_id(self.keys[0])}:{base64.b64encode(sealed).decode()}"
 
     def open(self, kept: str, context: str) -> str:
@@ -52,10 +49,11 @@ class Sealer:
         key = next((key for key in self.keys if key_id(key) == name), None)
         if key is None:
             raise EncryptionKeyError(f"this was sealed with the key {name}, which STANCHION_ENCRYPTION_KEY lacks")
-        data = base64.b64decode(encoded)
+        from engine.aes import Changed, Cipher
+
         try:
-            return AESGCM(key).decrypt(data[:NONCE_BYTES], data[NONCE_BYTES:], context.encode()).decode()
-        except InvalidTag as fault:
+            return Cipher(key).open(base64.b64decode(encoded), context.encode()).decode()
+        except Changed as fault:
             raise EncryptionKeyError("a sealed secret was changed, or moved to another place") from fault
 
     def sign(self, text: str, context: str) -> str | None:

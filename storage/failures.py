@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 
-import psycopg
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -57,10 +57,12 @@ def _passes(cause: BaseException) -> bool:
     if isinstance(cause, sqlite3.Error):
         code = getattr(cause, "sqlite_errorcode", None)
         return code is not None and (code & 0xFF) in _SQLITE
-    if isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError):
-        # Without a code: it never reached a server, or lost it.
-        return cause.sqlstate is None or _is_passing(cause.sqlstate)
-    return isinstance(cause, psycopg.Error) and cause.sqlstate is not None and _is_passing(cause.sqlstate)
+    psycopg = sys.modules.get("psycopg")  # on SQLite it is never loaded: 9 MB of each process
+    if psycopg is None or not isinstance(cause, psycopg.Error):
+        return False
+    if cause.sqlstate is None:  # it never reached a server, or lost it
+        return isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError)
+    return _is_passing(cause.sqlstate)
 
 
 def _is_passing(sqlstate: str) -> bool:

@@ -8,8 +8,6 @@ import uuid
 from dataclasses import dataclass, fields
 from typing import Any
 
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import load_ssh_public_key
 from sqlalchemy import Connection, Row, delete, func, insert, select
 
 from storage.database import Database
@@ -56,6 +54,9 @@ def new_host_key(host: str, port: int, key: str, *, created_at: int, created_by:
     blob = rest.split()[0] if rest.split() else ""
     if algorithm not in ALGORITHMS:
         raise ValueError(f"a host key begins with one of {', '.join(sorted(ALGORITHMS))}")
+    from cryptography.exceptions import UnsupportedAlgorithm  # 7 MB, for what is seldom asked
+    from cryptography.hazmat.primitives.serialization import load_ssh_public_key
+
     try:
         load_ssh_public_key(f"{algorithm} {blob}".encode())
         decoded = base64.b64decode(blob, validate=True)

@@ -15,6 +15,7 @@ from engine.metrics import ExecutionMetrics
 from engine.runs import Runs
 from executions.admission import Admission
 from executions.cancelling import Canceller
+from executions.combining import Combined
 from executions.deciding import Decider
 from executions.errors import NotFound
 from executions.starting import Starter
@@ -69,6 +70,7 @@ class Executions:
     ui_url: str | None
     watches: Watches = field(default_factory=Watches)
     closed: ClosedAnswers = field(default_factory=ClosedAnswers)
+    reading: Combined[Truth] = field(default_factory=Combined)
 
     @classmethod
     def build(
@@ -96,7 +98,10 @@ class Executions:
         return row
 
     async def read(self, execution_id: str) -> Truth:
-        """The truth about an execution; raises NotFound."""
+        """The truth about an execution; raises NotFound.  However many ask at once, it is read for all of them."""
+        return await self.reading.read(execution_id, lambda: self._read(execution_id))
+
+    async def _read(self, execution_id: str) -> Truth:
         try:
             return await self.reader.read(await self.row(execution_id))
         except Unsettled as error:

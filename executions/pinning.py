@@ -118,5 +118,5 @@ def _pinned(row: PlaybookRow, number: int, revision: Revision) -> PinnedPlaybook
         name=row.name,
         revision=number,
         plan=revision.plan,
-        parameters_schema=revision.parameters_schema,
+        parameters_schema=dict(revision.parameters.schema),
     )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
+from playbooks.parameters import ParameterSchema
 from playbooks.plan import Plan
-from playbooks.record import Json
 from storage import playbooks
 from storage.database import Database
 from storage.errors import NotFound
@@ -34,9 +35,11 @@ class Revision:
     playbook_id: str
     number: int
     plan: Plan
+    plan_json: bytes
+    """The plan as it travels with every run."""
     steps: tuple[StepName, ...]
     step_ids: tuple[str, ...]
-    parameters_schema: Json
+    parameters: ParameterSchema
     secret_parameters: tuple[str, ...]
 
 
@@ -80,8 +83,9 @@ def _compiled(row: playbooks.RevisionRow) -> Revision:
         playbook_id=row.playbook_id,
         number=row.revision,
         plan=Plan.model_validate(row.plan),
+        plan_json=json.dumps(row.plan, separators=(",", ":"), ensure_ascii=False).encode(),
         steps=steps,
         step_ids=tuple(step.id for step in steps),
-        parameters_schema=row.parameters_schema,
+        parameters=ParameterSchema(row.parameters_schema),
         secret_parameters=tuple(row.secret_parameters),
     )

@@ -32,7 +32,7 @@ from executions.rerunning import FROM_FAILED, Earlier, kept
 from executions.revisions import Revision, Revisions
 from executions.truth import Reader, Truth
 from playbooks.contract import RunInput, Snapshot, workflow_id
-from playbooks.parameters import ParameterErrors, validate_parameters
+from playbooks.parameters import ParameterErrors
 from playbooks.plan import Plan
 from playbooks.progress import decode_step, first_steps
 from playbooks.record import Json, RunRecord
@@ -204,6 +204,7 @@ class Starter:
             workflow_id=new.workflow_id,
             workflow_type=playbook.slug,
             given=given,
+            plan_json=revision.plan_json,
             summary=f"{playbook.name} on {new.asset['name']}" + (" (dry run)" if new.dry_run else ""),
             details=_details(playbook, new),
         )
@@ -290,7 +291,7 @@ def _insert(
 def validated(revision: Revision, values: dict[str, Json]) -> dict[str, Json]:
     """The parameters with their defaults; raises ParametersInvalid."""
     try:
-        return validate_parameters(revision.parameters_schema, values)
+        return revision.parameters.validate(values)
     except ParameterErrors as error:
         raise ParametersInvalid(
             "The parameters do not fit the playbook's schema.", from_faults(error.faults, "/parameters")

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -17,7 +19,7 @@ from playbooks.faults import Fault
 from playbooks.load import scalar_fault
 from playbooks.messages import problems_of
 from playbooks.record import Json
-from playbooks.schemas import TOO_MUCH, Problem, schema_problems, violations
+from playbooks.schemas import TOO_MUCH, Problem, ReadySchema, schema_problems, violations
 
 _LISTED_TYPES: dict[str, Json] = {
     "string": {"type": "string"},
@@ -83,16 +85,31 @@ def secret_names(schema: Mapping[str, Json]) -> list[str]:
     ]
 
 
-def validate_parameters(schema: Mapping[str, Json], values: Json) -> dict[str, Json]:
-    """``values`` with the schema's defaults put in.  Raises ParameterErrors with every violation."""
-    problems = _value_problems(values)
-    if not problems:
-        filled = _with_defaults(schema, values)
-        problems = violations(dict(schema), filled)
+@dataclass(frozen=True)
+class ParameterSchema:
+    """A schema that parameters are held against, made ready once; it must have passed ``check_schema``."""
+
+    schema: Mapping[str, Json]
+
+    @cached_property
+    def _ready(self) -> ReadySchema:
+        return ReadySchema(dict(self.schema))
+
+    def validate(self, values: Json) -> dict[str, Json]:
+        """``values`` with the schema's defaults put in.  Raises ParameterErrors with every violation."""
+        problems = _value_problems(values)
         if not problems:
-            return filled
-    unique = dict.fromkeys(problems)
-    raise ParameterErrors([Fault(pointer(path), message) for path, message in unique][:100])
+            filled = _with_defaults(self.schema, values)
+            problems = self._ready.violations(filled)
+            if not problems:
+                return filled
+        unique = dict.fromkeys(problems)
+        raise ParameterErrors([Fault(pointer(path), message) for path, message in unique][:100])
+
+
+def validate_parameters(schema: Mapping[str, Json], values: Json) -> dict[str, Json]:
+    """``ParameterSchema.validate`` for a schema that is used once."""
+    return ParameterSchema(schema).validate(values)
 
 
 def _value_problems(values: Json) -> list[Problem]:

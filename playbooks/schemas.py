@@ -76,13 +76,25 @@ def _refuse(uri: str) -> NoReturn:
     raise ValueError("only references within the schema are allowed")
 
 
+class ReadySchema:
+    """A schema that values are held against, made ready once; it must have passed ``schema_problems``."""
+
+    def __init__(self, schema: Json) -> None:
+        self._cost = schema_cost(schema)
+        self._validator = validator(schema)
+
+    def violations(self, value: Json) -> list[Problem]:
+        """What ``value`` violates."""
+        work = self._cost * _count(value)
+        if work > MAX_WORK:
+            return [TOO_MUCH]
+        errors = errors_of(self._validator, value, work > MAX_WORK_FOR_ALL)
+        return [problem for error in errors for problem in told(error)]
+
+
 def violations(schema: Json, value: Json) -> list[Problem]:
-    """What ``value`` violates; ``schema`` must have passed ``schema_problems``."""
-    work = schema_cost(schema) * _count(value)
-    if work > MAX_WORK:
-        return [TOO_MUCH]
-    errors = errors_of(validator(schema), value, work > MAX_WORK_FOR_ALL)
-    return [problem for error in errors for problem in told(error)]
+    """``ReadySchema.violations`` for a schema that is used once."""
+    return ReadySchema(schema).violations(value)
 
 
 def errors_of(checker: Any, value: Json, first_only: bool = False) -> list[Any]:

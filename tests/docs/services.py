@@ -26,6 +26,7 @@ PUBLIC = "93.184.215.14"
 """An address that the egress guard holds for public; in here it is the world's own, and nothing leaves."""
 NAMES = (
     "example.com",
+    "web-01.example.com",
     "web-07.example.com",
     "shop.example.com",
     "siem.example.com",

@@ -3,6 +3,7 @@
 A comment on the line before a block says what is done with it, and no reader of the page sees it:
 
     <!-- not run: REASON -->        It cannot run here; it is still parsed.
+    <!-- against the server -->     A program in Python, which is run where the commands of the page are.
     <!-- file: NAME -->             The reader saves it under this name.
     <!-- another terminal -->       It goes on running, and is ready when it says so.
     <!-- repeat: until it prints this -->  The text says to try again until it prints what is shown.
@@ -22,7 +23,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent.parent
 _COMMENT = re.compile(r"^ *<!-- (?P<name>[a-zA-Z -]+?)(?:: (?P<value>.*))? -->$")
 _FENCE = re.compile(r"^(?P<indent> *)(?P<ticks>`{3,})(?P<language>\S*) *$")
-NAMES = {"not run", "file", "another terminal", "exit", "repeat", "parameters of", "Ctrl-C"}
+NAMES = {"not run", "file", "another terminal", "against the server", "exit", "repeat", "parameters of", "Ctrl-C"}
 
 
 @dataclass

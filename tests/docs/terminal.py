@@ -30,12 +30,16 @@ class Terminal:
     def run(self, block: Block) -> str:
         """What the block prints.  Raises AssertionError with all of it when it does not end as the page says."""
         text = block.text.replace(EXAMPLE_ID, self._last_id)
+        if block.language == "python":
+            text = f"python - <<'PROGRAM'\n{text}PROGRAM\n"
         if "another terminal" in block.notes:
             self._run_on(text)
             return ""
         code, printed = self._run(text, strict=not block.notes.keys() & {"exit", "repeat"})
         expected = int(block.notes.get("exit", "0"))
-        assert code == expected or "repeat" in block.notes, f"{block.place}: ended with {code}, not {expected}:\n{text}\n{printed}"
+        assert code == expected or "repeat" in block.notes, (
+            f"{block.place}: ended with {code}, not {expected}:\n{text}\n{printed}"
+        )
         self._last_id = ([self._last_id, *re.findall(r"\bexec-[0-9a-f-]{36}\b", printed)])[-1]
         return printed
 

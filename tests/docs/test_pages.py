@@ -13,7 +13,11 @@ from tests.docs.blocks import ROOT, Block, blocks, pages
 from tests.docs.terminal import Terminal
 from tests.docs.world import PATIENCE_SECONDS, READY, World, wait_for
 
-SHELL = [page for page in pages() if any(block.language == "sh" for block in blocks(page))]
+RUN = [
+    page
+    for page in pages()
+    if any(block.language == "sh" or "against the server" in block.notes for block in blocks(page))
+]
 KEY = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="  # not a secret
 
 
@@ -36,7 +40,7 @@ def starts_its_own(page: str) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("docs")
-@pytest.mark.parametrize("page", [page for page in SHELL if not starts_its_own(page)])
+@pytest.mark.parametrize("page", [page for page in RUN if not starts_its_own(page)])
 def test_commands_against_a_server_that_runs(page: str, served: tuple[World, Path]) -> None:
     """Every command ends as its page says, and prints what its page shows."""
     world, data = served
@@ -45,7 +49,7 @@ def test_commands_against_a_server_that_runs(page: str, served: tuple[World, Pat
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("docs")
-@pytest.mark.parametrize("page", [page for page in SHELL if starts_its_own(page)])
+@pytest.mark.parametrize("page", [page for page in RUN if starts_its_own(page)])
 def test_commands_from_nothing(page: str, tmp_path: Path) -> None:
     """The same for a page that begins with an empty machine."""
     with World(tmp_path / "world") as world:
@@ -69,7 +73,7 @@ def do(block: Block, terminal: Terminal) -> None:
         terminal.save(block)
     elif block.language == "Ctrl-C":
         terminal.interrupt()
-    elif block.language == "sh":
+    elif block.language == "sh" or "against the server" in block.notes:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while told := difference(block, terminal.run(block)):
             assert "repeat" in block.notes, told

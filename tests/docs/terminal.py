@@ -52,9 +52,15 @@ class Terminal:
     def interrupt(self) -> None:
         """Ctrl-C in the other terminal, and its end."""
         assert self._other is not None, "nothing runs in another terminal"
-        os.killpg(self._other.pid, signal.SIGINT)
+        group = self._other.pid
+        os.killpg(group, signal.SIGINT)
         self._other.wait(PATIENCE_SECONDS)
         self._other = None
+        # The first process of the group may end before those that it has started.
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while _lives(group):
+            assert time.monotonic() < deadline, "Ctrl-C did not end what runs in the other terminal"
+            time.sleep(0.05)
 
     def _run(self, text: str, *, strict: bool) -> tuple[int, str]:
         block, printed, code = (self._world.next_file(kind) for kind in ("block.sh", "printed", "code"))
@@ -82,6 +88,14 @@ class Terminal:
         script.write_text(f"[ ! -e .venv/bin/activate ] || . .venv/bin/activate\n{text}")
         self._other, log = self._world.start(script, self._folder, self._variables)
         wait_for(log, READY[0], self._other)
+
+
+def _lives(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def _read(path: Path) -> str:

@@ -8,4 +8,3 @@ html_copy_source = False
 html_show_sphinx = False
 exclude_patterns = ["examples/*/tests"]
 myst_heading_anchors = 4
-suppress_warnings = ["myst.xref_missing", "misc.highlighting_failure"]  # links to files beside docs/

@@ -90,6 +90,14 @@ class Listing(Answer, Generic[Item]):
     meta: Meta
 
 
+class DependencyState(Answer):
+    """One dependency.  ``none`` is a state of the workers only: runs are accepted and wait."""
+
+    name: Literal["database", "temporal", "workers"]
+    state: Literal["ok", "unavailable", "none"]
+    detail: str
+
+
 class ErrorDetail(BaseModel):
     """One fault: ``path`` is a JSON Pointer (RFC 6901); line and column, from 1, where a text was sent."""
 
@@ -110,6 +118,9 @@ class ErrorBody(BaseModel):
     execution_id: str | None = Field(None, description="With a conflict: the execution that is running already.")
     permission: str | None = Field(None, description="With 403: the permission that the token lacks.")
     dependency: str | None = Field(None, description="With 503: what cannot be reached.")
+    dependencies: list[DependencyState] | None = Field(
+        None, description="With 503 of `/readyz`: each dependency and its state."
+    )
 
 
 class ErrorAnswer(BaseModel):

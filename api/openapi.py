@@ -125,6 +125,16 @@ def _definition_schemas() -> dict[str, Json]:
     return {PLAYBOOK: _moved(schema), **{definition_part(name): _moved(part) for name, part in parts.items()}}
 
 
+def _filled(schema: dict[str, Json]) -> dict[str, Json]:
+    """``schema`` saying of what it holds that it may be anything, where it says nothing."""
+    if schema.get("type") == "array" and not schema.get("items"):
+        return {**schema, "items": ANYTHING}
+    open_ended = schema.get("additionalProperties", True) is True
+    if schema.get("type") == "object" and open_ended and "properties" not in schema:
+        return {**schema, "additionalProperties": ANYTHING}
+    return schema
+
+
 def _moved(schema: Json) -> Json:
     """``schema`` with its references pointed to where its parts stand now."""
     if isinstance(schema, list):
@@ -132,8 +142,11 @@ def _moved(schema: Json) -> Json:
     if not isinstance(schema, dict):
         return schema
     moved = {name: _moved(part) for name, part in schema.items()}
-    if moved.get("additionalProperties") is True:
-        moved["additionalProperties"] = ANYTHING
+    kinds = moved.get("type")
+    if isinstance(kinds, list):
+        del moved["type"]
+        moved["anyOf"] = [_filled({"type": kind}) for kind in kinds]
+    moved = _filled(moved)
     if isinstance(properties := moved.get("properties"), dict):
         moved["properties"] = {
             name: part if _KINDS & set(part) else part | ANYTHING for name, part in properties.items()

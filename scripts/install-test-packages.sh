@@ -3,7 +3,8 @@
 # curl for the commands of the Phantom document, sshd and sudo for the hosts of tests, Pango and Poppler for reports
 # as PDF, the scanners that scan.ports and scan.host call and one whose results scan.import reads; iproute2, nftables
 # and faketime for the failure matrix; a browser for the console; rpm, dnf and createrepo-c for a host of RPM packages,
-# systemd and dbus for one with services; Prometheus for the alerts and the dashboard.
+# systemd and dbus for one with services; Prometheus for the alerts and the dashboard; Node.js and npm for the client in
+# TypeScript.
 set -eu
 
 missing=""
@@ -19,6 +20,8 @@ command -v nft >/dev/null || missing="$missing nftables"
 ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || missing="$missing faketime"
 command -v promtool >/dev/null || missing="$missing prometheus"
 command -v setpriv >/dev/null || missing="$missing util-linux"
+command -v node >/dev/null || missing="$missing nodejs"
+command -v npm >/dev/null || missing="$missing npm"
 [ -x /usr/sbin/sshd ] || missing="$missing openssh-server"
 command -v ssh >/dev/null || missing="$missing openssh-client"
 [ -x /lib/systemd/systemd ] || missing="$missing systemd"

@@ -64,7 +64,10 @@ def _ip(text: str) -> str:
 
 Address = Annotated[
     str,
-    Field(max_length=45, json_schema_extra={"anyOf": [{"format": "ipv4"}, {"format": "ipv6"}]}),
+    Field(
+        max_length=45,
+        json_schema_extra={"anyOf": [{"type": "string", "format": "ipv4"}, {"type": "string", "format": "ipv6"}]},
+    ),
     AfterValidator(_ip),
 ]
 

@@ -17,7 +17,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from api.errors import shaped
-from api.models import Answer, ErrorAnswer
+from api.models import Answer, DependencyState, ErrorAnswer
 from api.services import Services, ServicesDep
 from engine.probes import PROBE_SECONDS, Probe, probe_database, probe_temporal, reason
 from executions.errors import Detail
@@ -32,14 +32,6 @@ class Health(Answer):
     """The process answers."""
 
     status: Literal["ok"]
-
-
-class DependencyState(Answer):
-    """One dependency.  ``none`` is a state of the workers only: runs are accepted and wait."""
-
-    name: Literal["database", "temporal", "workers"]
-    state: Literal["ok", "unavailable", "none"]
-    detail: str
 
 
 class Readiness(Answer):

@@ -13,6 +13,7 @@ from activities.ansible.action import AnsiblePlaybook
 from activities.core import Echo, Fail, SetVariables, Sleep
 from activities.errors import CatalogueError
 from activities.hosts.command import SshCommand
+from activities.hosts.firewall import FirewallBlock
 from activities.hosts.patch import PackagePatch
 from activities.hosts.service import ServiceRestart
 from activities.hosts.upload import SshUpload
@@ -47,7 +48,7 @@ BUILT_IN: tuple[type[AnyAction], ...] = (
     *(HttpRequest, ScriptRun, SlackMessage),
     *(AssetLookup, DnsResolve, RdapLookup),
     *(FindingEnrich, FindingSeverity),
-    *(SshCommand, SshUpload, PackagePatch, ServiceRestart),
+    *(SshCommand, SshUpload, PackagePatch, ServiceRestart, FirewallBlock),
     *(AnsiblePlaybook,),
     *(ReportRender,),
     *(PortScan, ScanImport, HostScan),

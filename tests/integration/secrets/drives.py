@@ -314,6 +314,17 @@ def _service_restart(site: Site, of: Marker) -> list[Drive]:
     ]
 
 
+def _firewall_block_ip(site: Site, of: Marker) -> list[Drive]:
+    key = {"private_key": of.of("key")}
+    return [
+        Drive({**site.login(**key), "address": "127.0.0.1", "never_block": ["192.0.2.1"]}, "protected_address"),
+        Drive({**site.login(password=of.of("hard")), "address": "192.0.2.1"}, "login_refused"),
+        Drive({**site.login(private_key=of.of("hard")), "address": "192.0.2.1"}, "invalid_key"),
+        Drive({**site.login(**key), "address": of.of("hard")}, "invalid_input"),
+        Drive({**site.login(**key), "address": "192.0.2.1", "never_block": [of.of("plain")]}, "invalid_input"),
+    ]
+
+
 def _email_send(site: Site, of: Marker) -> list[Drive]:
     given = {"host": "127.0.0.1", "port": 1, "from": "a@example.com", "to": ["b@example.com"], "subject": of.of("hard")}
     login = {"username": "x", "password": of.of("plain")}
@@ -386,6 +397,7 @@ DRIVES: dict[str, Drives] = {
     "core.fail": _core_fail,
     "core.set": _core_set,
     "core.sleep": _core_sleep,
+    "firewall.block_ip": _firewall_block_ip,
     "http.request": _http_request,
     "notify.send": _notify_send,
     "notify.slack": _notify_slack,

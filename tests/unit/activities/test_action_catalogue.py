@@ -26,6 +26,7 @@ EXPECTED = {
     "dns.resolve": Traits(safe=True, idempotent=True),
     "finding.enrich": Traits(safe=True, idempotent=True, quick=True),
     "finding.severity": Traits(safe=True, idempotent=True, quick=True),
+    "firewall.block_ip": Traits(idempotent=True),
     "http.request": Traits(),
     "notify.send": Traits(),
     "notify.slack": Traits(),

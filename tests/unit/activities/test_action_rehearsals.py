@@ -46,6 +46,7 @@ EXAMPLES: dict[str, dict[str, object]] = {
     "ssh.command": {"host": "web-01.example.com", "command": "systemctl restart nginx"},
     "package.patch": {"host": "web-01.example.com", "package": "openssl", "version": "3.0.17"},
     "service.restart": {"host": "web-01.example.com", "service": "nginx"},
+    "firewall.block_ip": {"host": "web-01.example.com", "address": "192.0.2.1"},
     "ssh.upload": {"host": "web-01.example.com", "path": "/etc/motd", "content": "hello"},
     "scan.ports": {"targets": ["example.com", "192.0.2.0/30"], "ports": "22,80-90"},
     "scan.host": {"host": "web-01.example.com"},

@@ -8,7 +8,8 @@ import uuid
 from dataclasses import dataclass, fields
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, insert, select
+from sqlalchemy import Connection, Row, delete, func, select
+from sqlalchemy.dialects import postgresql, sqlite
 
 from storage.database import Database
 from storage.errors import NotFound
@@ -34,6 +35,10 @@ class HostKeyRow:
 _h = host_keys.c
 _FIELDS = [field.name for field in fields(HostKeyRow)]
 _columns = [_h[name] for name in _FIELDS]
+_INSERT = {
+    "sqlite": sqlite.insert(host_keys).on_conflict_do_nothing(),
+    "postgresql": postgresql.insert(host_keys).on_conflict_do_nothing(),
+}
 
 
 class TrustedHostKeys:
@@ -82,11 +87,9 @@ def trust(connection: Connection, new: HostKeyRow, replace: bool = False) -> tup
     if replace:
         others = delete(host_keys).where(*same_place, _h.fingerprint != new.fingerprint)
         removed = list(connection.execute(others.returning(_h.fingerprint)).scalars())
-    found = connection.execute(select(*_columns).where(*same_place, _h.fingerprint == new.fingerprint)).one_or_none()
-    if found is not None:
-        return _row(found), removed
-    connection.execute(insert(host_keys), {name: getattr(new, name) for name in _FIELDS})
-    return new, removed
+    connection.execute(_INSERT[connection.dialect.name], {name: getattr(new, name) for name in _FIELDS})
+    kept = connection.execute(select(*_columns).where(*same_place, _h.fingerprint == new.fingerprint)).one()
+    return _row(kept), removed
 
 
 def forget(connection: Connection, key_id: str) -> HostKeyRow:

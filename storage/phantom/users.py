@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, case, func, insert, literal, select, update
+from sqlalchemy import Connection, case, func, literal, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from playbooks.record import Json
@@ -32,9 +32,10 @@ class UserRow:
 _u = users.c
 _kept = _u.removed_at.is_(None)
 _INSERT_NEW = {
-    "sqlite": sqlite.insert(users).on_conflict_do_nothing(),
-    "postgresql": postgresql.insert(users).on_conflict_do_nothing(),
+    "sqlite": sqlite.insert(users).on_conflict_do_nothing().returning(_u.id),
+    "postgresql": postgresql.insert(users).on_conflict_do_nothing().returning(_u.id),
 }
+"""Gives no number where the name, or the token, has one: what others commit meanwhile counts too."""
 
 _TYPE = case((_u.password_hash.is_not(None) | _u.token_id.startswith("user:"), "normal"), else_="automation")
 """The user of the settings has no row with a password; ``user:`` is how its id begins."""
@@ -71,9 +72,9 @@ def create(
         "username": username, "password_hash": password_hash, "token_id": None,
         "permissions": list(permissions), "created_at": created_at, "removed_at": None,
     }  # fmt: skip
-    if connection.execute(select(_u.id).where(_u.username == username)).first() is not None:
+    number = connection.execute(_INSERT_NEW[connection.dialect.name], values).scalar()
+    if number is None:
         raise Taken("username")
-    number: int = connection.execute(insert(users).returning(_u.id), values).scalar_one()
     return UserRow(id=number, **values)  # type: ignore[arg-type]
 
 
@@ -94,16 +95,17 @@ def list_users(connection: Connection, page: int = 1, per_page: int = 20) -> tup
 
 def number_of(connection: Connection, principal_id: str, name: str, at: int) -> int:
     """The number of who is no user with a password, such as a token: given once, and kept."""
-    found: int | None = connection.execute(select(_u.id).where(_u.token_id == principal_id)).scalar()
-    if found is not None:
-        return found
-    taken = connection.execute(select(_u.id).where(_u.username == name)).first() is not None
     values: dict[str, Json] = {
-        "username": f"{name} ({principal_id})" if taken else name,
         "password_hash": None, "token_id": principal_id, "permissions": [], "created_at": at, "removed_at": None,
     }  # fmt: skip
-    connection.execute(_INSERT_NEW[connection.dialect.name], values)
-    number: int = connection.execute(select(_u.id).where(_u.token_id == principal_id)).scalar_one()
+    known = select(_u.id).where(_u.token_id == principal_id)
+    for username in (name, f"{name} ({principal_id})"):
+        found: int | None = connection.execute(known).scalar()
+        if found is None:
+            found = connection.execute(_INSERT_NEW[connection.dialect.name], {**values, "username": username}).scalar()
+        if found is not None:
+            return found
+    number: int = connection.execute(known).scalar_one()
     return number
 
 

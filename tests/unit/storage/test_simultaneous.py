@@ -1,0 +1,97 @@
+"""Two processes that store the same thing at the same moment: the second is told, or finds the first's."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, text
+
+from storage import host_keys
+from storage.database import Database
+from storage.errors import Taken
+from storage.host_keys import HostKeyRow
+from storage.phantom import users
+
+NOW = 1_777_374_000_000
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl"
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+
+
+def key(number: int) -> HostKeyRow:
+    """The same key, asked for once more."""
+    return host_keys.new_host_key("web-01", 22, KEY, created_at=NOW + number, created_by="t")
+
+
+Work = Callable[[Connection], Any]
+
+
+async def meanwhile(database: Database, url: str, first: Work, second: Work) -> Any:
+    """What comes of ``second`` when it begins while ``first`` is done, but not yet committed."""
+    free = asyncio.Event()
+    done = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def hold(connection: Connection) -> Any:
+        result = first(connection)
+        loop.call_soon_threadsafe(done.set)
+        asyncio.run_coroutine_threadsafe(free.wait(), loop).result(60)
+        return result
+
+    holding = asyncio.create_task(database.write(hold))
+    await asyncio.wait_for(done.wait(), 60)
+    other = Database(url, pool_size=1)
+    try:
+        trying = asyncio.create_task(other.write(second))
+        async with asyncio.timeout(60):
+            while not trying.done() and not await database.read(lambda c: c.execute(text(WAITING)).scalar()):
+                await asyncio.sleep(0.02)
+        free.set()
+        first_result = await holding
+        return first_result, await asyncio.wait_for(trying, 60)
+    finally:
+        free.set()
+        other.close()
+
+
+@pytest.fixture
+def database(postgres_url: str) -> Any:
+    """Postgres: writers of a SQLite file take turns."""
+    opened = Database(postgres_url, pool_size=4)
+    yield opened
+    opened.close()
+
+
+async def test_users_of_one_name(database: Database, postgres_url: str) -> None:
+    """The second is told that the name is taken."""
+    with pytest.raises(Taken):
+        await meanwhile(
+            database,
+            postgres_url,
+            lambda c: users.create(c, "ada", "hash", [], NOW),
+            lambda c: users.create(c, "ada", "other", [], NOW),
+        )
+
+
+async def test_numbers_of_two_tokens_of_one_name(database: Database, postgres_url: str) -> None:
+    """Each has a number of its own."""
+    one, other = await meanwhile(
+        database,
+        postgres_url,
+        lambda c: users.number_of(c, "token-1", "robot", NOW),
+        lambda c: users.number_of(c, "token-2", "robot", NOW),
+    )
+    assert one != other
+
+
+async def test_one_key_trusted_twice(database: Database, postgres_url: str) -> None:
+    """There is one, and both are answered with it."""
+    (one, _), (other, _) = await meanwhile(
+        database,
+        postgres_url,
+        lambda c: host_keys.trust(c, key(1)),
+        lambda c: host_keys.trust(c, key(2)),
+    )
+    assert one == other

@@ -8,18 +8,24 @@ missed reaches it as one step after another, when it reads again.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 
 from api.event_ids import PENDING, event_id, read_event_id, signature, state_letter
 from api.execution_json import execution_json, step_json
+from engine.errors import TemporalUnavailable
 from executions.truth import Truth
 from playbooks.record import StepRecord
 from playbooks.states import State
+from storage.errors import DatabaseUnavailable
 
 POLL = 0.2
 """Seconds between two looks at a run that somebody listens to."""
+
+AWAY_POLL = 1.0
+"""The same while Temporal or the database is away."""
 
 HEARTBEAT = 15.0
 """Seconds of silence after which a comment is sent, so that proxies keep the connection."""
@@ -35,6 +41,8 @@ class Watch:
     listeners: int = 0
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     failure: BaseException | None = None
+    """What has ended the reader before the run was final."""
+    reader: asyncio.Task[None] | None = None
 
     def publish(self, truth: Truth) -> None:
         """Sets the latest truth and wakes every listener."""
@@ -51,10 +59,13 @@ class Watches:
     """One reader for each execution that somebody listens to."""
 
     def __init__(self) -> None:
-        self._watches: dict[str, tuple[Watch, asyncio.Task[None]]] = {}
+        self._watches: dict[str, Watch] = {}
 
-    async def listen(self, first: Truth, read: Read) -> AsyncIterator[Truth | None]:
-        """Yields ``first`` and then each later truth; None after a silence.  Ends after a final one."""
+    async def listen(self, first: Truth, read: Read) -> AsyncGenerator[Truth | None, None]:
+        """Yields ``first`` and then each later truth; None after a silence.  Ends after a final one.
+
+        While Temporal or the database is away there is silence.  Raises what else ``read`` raises.
+        """
         key = first.row.id
         if first.is_final:
             yield first
@@ -76,41 +87,46 @@ class Watches:
                 seen = watch.truth
                 yield seen
         finally:
-            self._leave(key)
+            self._leave(key, watch)
 
     async def close(self) -> None:
         """Ends every reader."""
-        for _, task in self._watches.values():
-            task.cancel()
+        for watch in self._watches.values():
+            _end(watch)
         self._watches.clear()
 
     def _join(self, key: str, first: Truth, read: Read) -> Watch:
-        known = self._watches.get(key)
-        if known is None:
-            watch = Watch(first)
-            known = (watch, asyncio.create_task(_follow(watch, read)))
-            self._watches[key] = known
-        known[0].listeners += 1
-        return known[0]
+        watch = self._watches.get(key)
+        if watch is None or watch.failure is not None:  # one that failed stays with those who have not heard of it
+            watch = self._watches[key] = Watch(first)
+            watch.reader = asyncio.create_task(_follow(watch, read))
+        watch.listeners += 1
+        return watch
 
-    def _leave(self, key: str) -> None:
-        known = self._watches.get(key)
-        if known is None:
-            return
-        watch, task = known
+    def _leave(self, key: str, watch: Watch) -> None:
         watch.listeners -= 1
         if watch.listeners == 0:
-            task.cancel()
-            del self._watches[key]
+            _end(watch)
+            if self._watches.get(key) is watch:
+                del self._watches[key]
+
+
+def _end(watch: Watch) -> None:
+    if watch.reader is not None:
+        watch.reader.cancel()
 
 
 async def _follow(watch: Watch, read: Read) -> None:
+    pause = POLL
     try:
         while not watch.truth.is_final:
-            await asyncio.sleep(POLL)
-            truth = await read()
-            if truth != watch.truth:
-                watch.publish(truth)
+            await asyncio.sleep(pause)
+            pause = AWAY_POLL
+            with contextlib.suppress(TemporalUnavailable, DatabaseUnavailable):
+                truth = await read()
+                pause = POLL
+                if truth != watch.truth:
+                    watch.publish(truth)
     except Exception as error:
         watch.failure = error
         watch.wake()

@@ -18,7 +18,9 @@ from api.phantom.errors import is_phantom, phantom_error
 from api.services import services_of
 from engine.errors import TemporalUnavailable
 from executions.errors import BadRequest, Detail, NotFound, Refusal, Unavailable
+from executions.truth import Unsettled
 from storage.errors import DatabaseUnavailable
+from storage.phantom.filters import BadFilter
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
@@ -30,6 +32,8 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(DatabaseUnavailable, _database_unavailable)
     app.add_exception_handler(TemporalUnavailable, _temporal_unavailable)
+    app.add_exception_handler(BadFilter, _bad_filter)
+    app.add_exception_handler(Unsettled, _unsettled)
 
 
 async def _api_error(request: Request, error: Exception) -> Response:
@@ -62,6 +66,14 @@ async def _database_unavailable(request: Request, error: Exception) -> Response:
 
 async def _temporal_unavailable(request: Request, error: Exception) -> Response:
     return _shaped(request, Unavailable("temporal", str(error)))
+
+
+async def _bad_filter(request: Request, error: Exception) -> Response:
+    return _answer(request, BadRequest(str(error)))
+
+
+async def _unsettled(request: Request, error: Exception) -> Response:
+    return _answer(request, NotFound(f"There is no execution {str(error)!r}."))
 
 
 def _answer(request: Request, error: Refusal) -> Response:

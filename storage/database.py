@@ -35,7 +35,7 @@ class Database:
 
     Every method raises ``DatabaseUnavailable`` for what passes by itself, and whatever ``fn`` raises otherwise.  When
     it comes from a write, nothing was written, unless the connection to Postgres broke in the very commit.  A task
-    that is cancelled while it waits for a write does not take the write back.
+    that is cancelled while it waits for a write does not take the write back, whether it had begun or not.
     """
 
     def __init__(self, url: str, pool_size: int | None = None) -> None:
@@ -61,7 +61,8 @@ class Database:
 
     async def write(self, fn: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The result of ``fn`` once what it wrote is safe on the disk."""
-        return await asyncio.wrap_future(self._submit_write(lambda connection: fn(connection, *args, **kwargs)))
+        written = asyncio.wrap_future(self._submit_write(lambda connection: fn(connection, *args, **kwargs)))
+        return await asyncio.shield(written)  # a future that is cancelled would be taken out of the queue
 
     def read_sync(self, fn: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """``read`` for a caller without an event loop."""

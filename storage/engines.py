@@ -37,10 +37,14 @@ def is_sqlite(url: URL) -> bool:
     return url.get_backend_name() == "sqlite"
 
 
+_OPTIONS: dict[str, Any] = {"max_overflow": 0, "hide_parameters": True}
+"""Of every engine; the text of an error comes into the log, and what was to be stored may be a secret."""
+
+
 def postgres_engine(url: URL, pool_size: int) -> Engine:
     """An engine for reads and writes; what the URL's query sets goes before our defaults."""
     arguments = {key: value for key, value in _POSTGRES_DEFAULTS.items() if key not in url.query}
-    return create_engine(url, pool_size=pool_size, max_overflow=0, pool_timeout=5, connect_args=arguments)
+    return create_engine(url, pool_size=pool_size, pool_timeout=5, connect_args=arguments, **_OPTIONS)
 
 
 def sqlite_reader(url: URL, pool_size: int) -> Engine:
@@ -61,13 +65,18 @@ def _matches(pattern: str | None, text: str | None) -> bool | None:
     return re2.search(pattern, text) is not None
 
 
+def _lower(text: object) -> str | None:
+    """What SQLite's ``lower`` means."""
+    return None if text is None else str(text).lower()
+
+
 def _sqlite_engine(url: URL, pool_size: int, begin: str, pragmas: tuple[str, ...]) -> Engine:
     Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(
         url,
         pool_size=pool_size,
-        max_overflow=0,
         connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False},
+        **_OPTIONS,
     )
 
     @event.listens_for(engine, "connect")
@@ -75,6 +84,8 @@ def _sqlite_engine(url: URL, pool_size: int, begin: str, pragmas: tuple[str, ...
         connection.isolation_level = None  # else the driver begins transactions by its own rules
         # In place of SQLAlchemy's own, whose patterns can take for ever.
         connection.create_function("regexp", 2, _matches, deterministic=True)
+        # SQLite's own knows the letters of ASCII only; Postgres knows them all.
+        connection.create_function("lower", 1, _lower, deterministic=True)
         for pragma in pragmas:
             connection.execute(f"PRAGMA {pragma}").close()
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, FromClause, Table, delete, func, insert, select, update
+from sqlalchemy.exc import DBAPIError
 
 from playbooks.record import Json
-from storage.phantom.filters import Condition, Fields, field_of, where
+from storage.phantom.filters import BadFilter, Condition, Fields, field_of, where
 
 Record = dict[str, Json]
+
+_BAD_PATTERN: Final = "2201B"
+"""``invalid_regular_expression`` (PostgreSQL docs, appendix A)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +45,8 @@ def page_of(
 ) -> tuple[list[Record], int]:
     """One page of a list, and how many match.  Raises UnknownField and BadFilter."""
     wanted = [*also, *where(source.fields, query.conditions)]
-    total = connection.execute(select(func.count()).select_from(source.table).where(*wanted)).scalar_one()
+    with _patterns_refused():
+        total = connection.execute(select(func.count()).select_from(source.table).where(*wanted)).scalar_one()
     order: list[ColumnElement[Any]] = [source.number]
     if query.sort is not None:
         order.insert(0, field_of(source.fields, query.sort).column)
@@ -49,6 +55,17 @@ def page_of(
     if query.size:
         statement = statement.limit(query.size).offset(query.page * query.size)
     return [dict(row) for row in connection.execute(statement).mappings()], total
+
+
+@contextlib.contextmanager
+def _patterns_refused() -> Iterator[None]:
+    """Raises BadFilter for a pattern that ``re2`` reads, by which all are judged, and Postgres does not."""
+    try:
+        yield
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) == _BAD_PATTERN:
+            raise BadFilter(f"The database cannot read this pattern: {error.orig}") from None
+        raise
 
 
 @dataclass(frozen=True, slots=True)

@@ -383,3 +383,38 @@ def test_the_folder_of_a_sqlite_file_is_made(tmp_path: Path) -> None:
     database.write_sync(audit.append, new_audit())
     database.close()
     assert (tmp_path / "a/b/stanchion.sqlite").exists()
+
+
+async def test_a_cancelled_write_is_made_all_the_same(database: Database) -> None:
+    """Who is cancelled while a write waits for its turn has not taken it back."""
+    free, started = threading.Event(), []
+
+    def occupy(connection: Connection) -> None:
+        started.append(connection)
+        free.wait(60)
+
+    busy = [asyncio.create_task(database.write(occupy)) for _ in range(4)]  # each thread there is
+    async with asyncio.timeout(60):
+        while not started:
+            await asyncio.sleep(0.01)
+    waiting = asyncio.create_task(database.write(put, "late"))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    free.set()
+    await asyncio.gather(*busy)
+    async with asyncio.timeout(60):
+        while await database.read(names) != ["late"]:
+            await asyncio.sleep(0.01)
+
+
+async def test_errors_tell_no_values(database: Database) -> None:
+    """What a fault of ours puts into the log names the statement, not what was to be stored: that may be a secret."""
+    token = new_token(name="s3cret-value")
+    await database.write(tokens.create, token)
+    with pytest.raises(IntegrityError) as caught:
+        await database.write(tokens.create, token)
+    told = str(caught.value.__class__) + str(caught.value)
+    assert "tokens" in told
+    assert "s3cret-value" not in told

@@ -18,7 +18,7 @@ from executions.errors import BadRequest
 from storage.database import Database
 from storage.phantom import runs
 from storage.phantom.containers import ARTIFACTS, CONTAINERS, NOTES, add_artifact, source_of
-from storage.phantom.filters import OPERATORS, Fields, where
+from storage.phantom.filters import OPERATORS, BadFilter, Fields, where
 from storage.phantom.records import Query
 from storage.phantom.users import USERS
 
@@ -236,3 +236,18 @@ def test_no_value_ends_in_an_error_of_the_database(stored: Database, name: str, 
             page(stored, (f"_filter_{field}", value))
         except BadRequest:
             continue
+
+
+def test_letters_of_any_script_in_either_case(stored: Database) -> None:
+    """Case is no matter, on either database, beyond ASCII too."""
+    assert page(stored, ("_filter_name__icontains", '"ÜNÏ"')) == ["Ünïcode 3"]
+    assert page(stored, ("_filter_name__iexact", '"ünÏCODE 3"')) == ["Ünïcode 3"]
+
+
+@pytest.mark.parametrize("pattern", ["Al{1,300}pha", r"(?P<first>A)lpha", r"^\p{Lu}lpha"])
+def test_a_pattern_that_only_one_database_reads(stored: Database, pattern: str) -> None:
+    """It finds what it means, or is refused; it is no fault of ours."""
+    found: list[str] = ["Alpha_1"]
+    with contextlib.suppress(BadFilter):
+        found = page(stored, ("_filter_name__regex", f"'{pattern}'"))
+    assert found == ["Alpha_1"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from api.differences import differences
-from api.execution_json import mask, secret_values, summary_json
+from api.execution_json import error_json, mask, secrets_of, summary_json
 from executions.truth import Truth
 from playbooks.record import Json
 
@@ -28,7 +28,7 @@ def comparison(left: Truth, left_io: Io, right: Truth, right_io: Io) -> dict[str
 class _Side:
     def __init__(self, truth: Truth, io: Io) -> None:
         self.truth = truth
-        self.secrets = secret_values(truth.row.parameters, truth.revision.secret_parameters)
+        self.secrets = secrets_of(truth)
         self.io = io
         self.places = {step.id: index for index, step in enumerate(truth.revision.steps)}
 
@@ -49,7 +49,7 @@ class _Side:
             "status": record.state.value,
             "input": mask(io.get("input"), self.secrets),
             "output": mask(io.get("output"), self.secrets),
-            "error": {"code": record.error.code, "message": record.error.message} if record.error else None,
+            "error": error_json(record.error, self.secrets),
             "would": mask(io.get("would"), self.secrets),
             "effects": mask(io.get("effects"), self.secrets),
         }

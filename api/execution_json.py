@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 
 from api.times import iso
 from executions.truth import Truth
 from playbooks.progress import decode_step
-from playbooks.record import Json, StepRecord, Tally
+from playbooks.record import ErrorInfo, Json, StepRecord, Tally
 from playbooks.states import State
 from storage.executions import ExecutionRow, ExecutionSummary
 
@@ -26,7 +26,7 @@ def execution_json(
     With ``io``, the input and output of each step (``include=io``); with ``iterations``, those of each loop.
     """
     row, record, revision = truth.row, truth.record, truth.revision
-    secrets = secret_values(row.parameters, revision.secret_parameters)
+    secrets = secrets_of(truth)
     steps = [step_json(truth, index) for index in range(len(record.steps))]
     if io is not None:
         for step in steps:
@@ -42,7 +42,7 @@ def execution_json(
         "rerun_of": row.rerun_of,
         "parameters": masked_parameters(row.parameters, revision.secret_parameters),
         "outputs": mask(record.outputs, secrets),
-        "error": {"code": record.error.code, "message": record.error.message} if record.error else None,
+        "error": error_json(record.error, secrets),
         "cancelled": cancelled_json(row) if record.state is State.CANCELLED else None,
         "temporal": {
             "workflow_id": row.workflow_id,
@@ -74,6 +74,7 @@ def summary_json(
 def step_json(truth: Truth, index: int, record: StepRecord | None = None) -> dict[str, Json]:
     """One step of the status, or its ``record`` in one iteration of a loop."""
     step, name = record or truth.record.steps[index], truth.revision.steps[index]
+    secrets = secrets_of(truth)
     return {
         "index": index,
         "action_id": name.id,
@@ -86,26 +87,28 @@ def step_json(truth: Truth, index: int, record: StepRecord | None = None) -> dic
         "finished_at": iso(step.finished_at),
         "duration_ms": duration_ms(step),
         "attempt": step.attempt,
-        "error": {"code": step.error.code, "message": step.error.message} if step.error else None,
-        "reason": step.reason,
+        "error": error_json(step.error, secrets),
+        "reason": mask(step.reason, secrets),
         "waiting_for": (
             {"kind": step.waiting_for.kind, "until": iso(step.waiting_for.until)} if step.waiting_for else None
         ),
-        **_of_blocks(step),
+        **_of_blocks(step, secrets),
     }
 
 
-def _of_blocks(step: StepRecord) -> dict[str, Json]:
+def error_json(error: ErrorInfo | None, secrets: Sequence[str]) -> Json:
+    """Why something failed; secret parameters masked, which a message may quote."""
+    return {"code": error.code, "message": mask(error.message, secrets)} if error else None
+
+
+def _of_blocks(step: StepRecord, secrets: Sequence[str]) -> dict[str, Json]:
     """What is said only of loops, of steps inside of them, of sub-playbooks and of kept results."""
     told: dict[str, Json] = {}
     if step.iterations is not None:
         told["iterations"] = tally_json(step.iterations)
     if step.failures:
         told["failures"] = [
-            {
-                "iteration": iteration_name(failure.iteration),
-                "error": {"code": failure.error.code, "message": failure.error.message},
-            }
+            {"iteration": iteration_name(failure.iteration), "error": error_json(failure.error, secrets)}
             for failure in step.failures
         ]
     if step.runs is not None:
@@ -130,7 +133,7 @@ def iteration_name(path: Sequence[int]) -> str:
 
 def iterations_json(truth: Truth, rows: Sequence[Json]) -> list[Json]:
     """The iterations of one loop, with a record of each step in them."""
-    found = []
+    found, secrets = [], secrets_of(truth)
     for path, state, started_at, finished_at, error, steps in rows:
         records = {int(index): decode_step(row) for index, row in steps.items()}
         found.append(
@@ -139,7 +142,7 @@ def iterations_json(truth: Truth, rows: Sequence[Json]) -> list[Json]:
                 "status": state,
                 "started_at": iso(started_at),
                 "finished_at": iso(finished_at),
-                "error": {"code": error[0], "message": error[1]} if error else None,
+                "error": error_json(ErrorInfo(*error) if error else None, secrets),
                 "steps": [step_json(truth, index, record) for index, record in sorted(records.items())],
             }
         )
@@ -169,10 +172,24 @@ def workflow_url(ui_url: str | None, workflow_id: str, run_id: str | None) -> st
     return f"{ui_url.rstrip('/')}/workflows/{workflow_id}/{run_id}/history"
 
 
+def secrets_of(truth: Truth) -> tuple[str, ...]:
+    """The texts of the execution's secret parameters; see ``secret_values``."""
+    return secret_values(truth.row.parameters, truth.revision.secret_parameters)
+
+
 def secret_values(parameters: Mapping[str, Json], names: Sequence[str]) -> tuple[str, ...]:
     """The texts that must not be shown, longest first, so that one inside another is masked whole."""
-    found = [str(parameters[name]) for name in names if parameters.get(name) not in (None, "", True, False)]
+    found = [text for name in names for text in _texts(parameters.get(name))]
     return tuple(sorted(found, key=len, reverse=True))
+
+
+def _texts(value: Json) -> Iterator[str]:
+    """Every text and number in a value: of an object or a list, each part is as secret as the whole."""
+    if isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _texts(part)
+    elif value not in (None, "", True, False):
+        yield str(value)
 
 
 def masked_parameters(parameters: Mapping[str, Json], names: Sequence[str]) -> dict[str, Json]:

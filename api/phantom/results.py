@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from api.execution_json import mask, masked_parameters, secrets_of
 from api.phantom.wire import message_time, time_of
 from executions.revisions import StepName
 from executions.truth import Truth
@@ -41,6 +42,10 @@ class Run:
     io: Mapping[str, Json]
     """Inputs and outputs by step id, as far as they are known."""
 
+    def masked(self, value: Json) -> Json:
+        """``value`` without the secret parameters of the run, as the native interface shows it."""
+        return mask(value, secrets_of(self.truth))
+
 
 def status_of(state: State) -> str:
     """``running`` from the first moment, then ``success`` or ``failed``."""
@@ -55,7 +60,7 @@ def cancelled_of(run: Run) -> str | None:
         return None
     row, error = run.truth.row, run.truth.record.error
     by = row.cancelled_by or "temporal"
-    return row.cancel_reason or (error.message if error else None) or f"cancelled by {by}"
+    return row.cancel_reason or (run.masked(error.message) if error else None) or f"cancelled by {by}"
 
 
 def run_json(run: Run) -> Record:
@@ -68,14 +73,14 @@ def run_json(run: Run) -> Record:
         "container": row.container,
         "effective_user": row.owner,
         "id": row.id,
-        "inputs": execution.parameters,
+        "inputs": masked_parameters(execution.parameters, run.truth.revision.secret_parameters),
         "ip_address": row.ip_address,
         "last_artifact": row.last_artifact,
         "log_level": 1,
         "message": message_of(run),
         "misc": {"scope": row.scope},
         "node_guid": NODE,
-        "outputs": [record.outputs] if record.outputs is not None else [],
+        "outputs": [run.masked(record.outputs)] if record.outputs is not None else [],
         "owner": row.owner,
         "parent_run": None,
         "playbook": row.playbook,
@@ -93,7 +98,7 @@ def run_json(run: Run) -> Record:
 def message_of(run: Run) -> str:
     """The ``message`` of a run: JSON in a string that ends in a newline."""
     record = run.truth.record
-    told = record.error.message if record.error else ""
+    told = run.masked(record.error.message) if record.error else ""
     message: dict[str, Json] = {
         "message": cancelled_of(run) or told,
         "playbook_run_id": run.row.id,
@@ -128,7 +133,7 @@ def log_of(run: Run) -> list[Record]:
             lines.append((step.started_at, 1, f"{name}: started"))
         if step.finished_at is not None:
             failed = step.state is State.FAILED
-            lines.append((step.finished_at, 0 if failed else 1, f"{name}: {_told(step)}"))
+            lines.append((step.finished_at, 0 if failed else 1, f"{name}: {_told(run, step)}"))
     if record.state.is_final and record.finished_at is not None:
         failed = record.state is State.FAILED
         lines.append((record.finished_at, 0 if failed else 1, f"playbook run ended: {status_of(record.state)}"))
@@ -169,9 +174,9 @@ def _updated(run: Run) -> int:
     return max([*times, record.finished_at or 0, record.started_at or 0, run.truth.row.created_at])
 
 
-def _told(step: StepRecord) -> str:
+def _told(run: Run, step: StepRecord) -> str:
     if step.error is not None:
-        return f"{step.error.code}: {step.error.message}"
+        return f"{step.error.code}: {run.masked(step.error.message)}"
     return "1 actions succeeded" if step.state is State.COMPLETED else step.state.value
 
 
@@ -185,7 +190,7 @@ def _action_name(step: StepName) -> str:
 
 def _io(run: Run, index: int) -> Mapping[str, Any]:
     io = run.io.get(run.truth.revision.steps[index].id)
-    return io if isinstance(io, dict) else {}
+    return run.masked(io) if isinstance(io, dict) else {}
 
 
 def _result(run: Run, index: int) -> Record:
@@ -199,7 +204,7 @@ def _result(run: Run, index: int) -> Record:
             {
                 "action": action,
                 "action_run_id": number,
-                "app_message": _told(step),
+                "app_message": _told(run, step),
                 "app_name": APP,
                 "app_run_id": number,
                 "asset_name": run.row.container_name or "",
@@ -210,7 +215,7 @@ def _result(run: Run, index: int) -> Record:
         "close_time": message_time(step.finished_at),
         "create_time": message_time(step.started_at),
         "id": number,
-        "message": _told(step),
+        "message": _told(run, step),
         "name": name.id,
         "status": _status(step),
         "type": ACTION_TYPES.get(name.type, "generic"),
@@ -235,7 +240,7 @@ def _action_run(run: Run, index: int) -> Record:
         "handle": "",
         "id": action_run_id(run.row.id, index),
         "ip_address": run.row.ip_address,
-        "message": _told(step),
+        "message": _told(run, step),
         "name": name.id,
         "node_guid": NODE,
         "owner": run.row.owner,
@@ -270,11 +275,11 @@ def _app_run(run: Run, index: int) -> Record:
         "exception_occurred": False,
         "extra_data": [],
         "id": number,
-        "message": _told(step),
+        "message": _told(run, step),
         "parameter": json.dumps(parameter or {}),
         "playbook_run": run.row.id,
         "result_data": [
-            {"data": [output] if output is not None else [], "message": _told(step), "parameter": parameter or {},
+            {"data": [output] if output is not None else [], "message": _told(run, step), "parameter": parameter or {},
              "status": _status(step), "summary": {}}
         ],
         "result_summary": {"total_objects": 1, "total_objects_successful": int(step.state is State.COMPLETED)},

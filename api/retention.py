@@ -62,9 +62,8 @@ class Retention:
         while after is not None:
             found = await self.service.database.write(retention.forget_executions, before, after)
             self.metrics.forgotten("executions", found.count)
-            if found.count:
-                self.service.closed.clear()
             after = found.after
+        self.service.closed.clear()  # another process may have deleted what this one has in memory
 
     async def _audit(self, before: int) -> None:
         count = audit_chain.BATCH

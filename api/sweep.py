@@ -7,6 +7,7 @@ every write is write-once.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 
 import structlog
 
@@ -37,44 +38,58 @@ log = structlog.get_logger("api.sweep")
 async def sweep_for_ever(service: Executions, interval: float, retention: Retention, metrics: Metrics) -> None:
     """Sweeps every ``interval`` seconds, and every hour deletes what is old.
 
-    What cannot be reached is tried again the next time.
+    What cannot be reached is tried again the next time; neither of the two waits for the other.
     """
     loop = asyncio.get_running_loop()
     forgotten = loop.time() - FORGET_SECONDS
     while True:
         await asyncio.sleep(interval)
-        try:
-            metrics.open.set(await sweep(service))
-            metrics.swept_at.set(now_ms() / 1000)
-            if loop.time() - forgotten >= FORGET_SECONDS:
-                await retention.apply()
-                forgotten = loop.time()
-        except (DatabaseUnavailable, TemporalUnavailable) as error:
-            log.warning("sweep put off", reason=str(error))
-        except Exception:
-            log.exception("sweep failed")
+        await _try("sweep", _sweep_and_tell(service, metrics))
+        if loop.time() - forgotten >= FORGET_SECONDS and await _try("retention", retention.apply()):
+            forgotten = loop.time()
+
+
+async def _sweep_and_tell(service: Executions, metrics: Metrics) -> None:
+    metrics.open.set(await sweep(service))
+    metrics.swept_at.set(now_ms() / 1000)
 
 
 async def keep_for_ever(timetables: Timetables, interval: float) -> None:
     """Keeps the schedules in Temporal as the playbooks say, and tells what they have missed; see ``executions``."""
     while True:
         await asyncio.sleep(max(interval, SCHEDULES_SECONDS))
-        try:
-            await timetables.keep()
-            await timetables.tell_missed()
-        except (DatabaseUnavailable, TemporalUnavailable) as error:
-            log.warning("schedules put off", reason=str(error))
-        except Exception:
-            log.exception("schedules failed")
+        await _try("schedules", timetables.keep())
+        await _try("missed schedules", timetables.tell_missed())
+
+
+async def _try(task: str, work: Awaitable[object]) -> bool:
+    """Whether ``work`` was done; why it was not stands in the log."""
+    try:
+        await work
+    except (DatabaseUnavailable, TemporalUnavailable) as error:
+        log.warning(f"{task} put off", reason=str(error))
+        return False
+    except Exception:
+        log.exception(f"{task} failed")
+        return False
+    return True
 
 
 async def sweep(service: Executions) -> int:
-    """Looks once at every execution that has not closed; returns how many it looked at."""
+    """Looks once at every execution that has not closed; returns how many it looked at.
+
+    One that cannot be looked at, for a fault of its own, keeps none of the others from being settled.
+    """
     seen, after = 0, 0
     while True:
         rows = await service.database.read(executions.open_executions, now_ms() - YOUNG_MS, PAGE, after)
         for row in rows:
-            await _look(service, row)
+            try:
+                await _look(service, row)
+            except (DatabaseUnavailable, TemporalUnavailable):
+                raise
+            except Exception:
+                log.exception("an execution cannot be settled", execution_id=row.id)
         seen += len(rows)
         if len(rows) < PAGE:
             return seen

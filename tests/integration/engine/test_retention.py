@@ -88,3 +88,14 @@ async def test_what_was_forgotten_is_not_found(stack: Stack) -> None:
     again = await stack.start([ECHO], run=run)
     assert again != execution
     assert (await stack.finish(again))["status"] == "completed"
+
+
+async def test_every_process_forgets_what_one_has_deleted(stack: Stack) -> None:
+    """An answer that another process of the API keeps in memory goes with its next look at what is old."""
+    execution = await stack.start([ECHO])
+    await stack.finish(execution)
+    one, other = retention(stack, 20), retention(stack, 20)
+    other.service.closed.put(execution, b"{}")
+    await one.apply()
+    await other.apply()
+    assert other.service.closed.get(execution) is None

@@ -16,6 +16,7 @@ from temporalio.service import RPCError
 from api.executions import Executions
 from api.metrics import Metrics
 from api.retention import Retention
+from api.sweep import sweep
 from engine.sealing import Sealer
 from storage import blobs, executions
 from storage.executions import NewExecution
@@ -220,3 +221,25 @@ async def _delete_history(stack: Stack, status: dict[str, Any]) -> None:
             except RPCError:
                 return
             await asyncio.sleep(0.1)
+
+
+async def test_one_row_that_cannot_be_read_keeps_no_other_from_being_settled(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sweep says so in the log and goes on behind it, and what is old is deleted all the same."""
+    for module in ("executions.truth", "api.sweep"):
+        monkeypatch.setattr(f"{module}.START_WINDOW_MS", 0)
+    monkeypatch.setattr("api.sweep.YOUNG_MS", -60_000)
+    stored = await stack.playbook([ECHO])
+    values: dict[str, Any] = {"asset_id": "a", "asset": {"id": "a"}, "created_at": 1, "created_by": "t"}
+    values |= {"parameters": {}, "dry_run": False, "playbook_id": stored["id"]}
+    for number, revision in enumerate((99, 1)):
+        key = f"exec-{uuid.uuid4()}"
+        new = NewExecution(id=key, revision=revision, workflow_id=key, **values)
+        await stack.database.write(executions.insert, new)
+        values["created_at"] = 2 + number
+    service = Executions.build(stack.settings, stack.database, stack.temporal)
+    assert await sweep(service) == 2
+    row = await stack.database.read(executions.get, key)
+    assert row is not None
+    assert row.state == "failed"

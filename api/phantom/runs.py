@@ -30,7 +30,6 @@ from executions.errors import BadRequest, NotFound, NotRunning, ParametersInvali
 from executions.truth import Cancel, Unsettled
 from playbooks.record import Json
 from playbooks.states import State
-from storage import audit
 from storage.phantom import runs
 from storage.phantom.filters import Condition, Fields, Kind
 from storage.phantom.records import Query, Record
@@ -171,16 +170,16 @@ async def cancel_runs_of(request: Request, services: Services, caller: Caller, p
     running = [Condition("status", "exact", runs.RUNNING), Condition("playbook", "exact", playbook)]
     rows, _ = await services.database.read(runs.page, Query(running, size=0))
     for row in rows:
-        with contextlib.suppress(NotRunning, Unsettled):
+        with contextlib.suppress(NotFound, NotRunning, Unsettled):
             await _cancel(request, services, caller, row, "the playbook was deactivated")
 
 
 async def _cancel(request: Request, services: Services, caller: Caller, row: RunRow, reason: str) -> Run:
     execution = await services.executions.row(row.execution_id)
     cancel = Cancel(by=caller.principal.id, reason=reason[:1000])
-    truth = await services.executions.canceller.cancel(execution, cancel)
-    entry = services.journal.entry(request, "execution.cancel", "execution", row.execution_id, {"run": row.id})
-    await services.database.write(audit.append, entry)
+    details: dict[str, Json] = {"run": row.id}
+    entry = services.journal.entry(request, "execution.cancel", "execution", row.execution_id, details, "requested")
+    truth = await services.executions.canceller.cancel(execution, cancel, entry)
     return Run(row, truth, {})
 
 

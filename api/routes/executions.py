@@ -38,7 +38,7 @@ from executions.rerunning import FROM_FAILED
 from executions.truth import Cancel, Truth
 from playbooks.record import Json
 from playbooks.states import State
-from storage import artifacts, audit, playbooks
+from storage import artifacts, playbooks
 from storage.artifacts import ArtifactRow
 
 router = APIRouter(tags=["executions"])
@@ -239,9 +239,9 @@ async def cancel_execution(
     body = await read_optional_json(request, CancelBody)
     row = await services.executions.row(execution_id)
     reason = body.reason if body else None
-    truth = await services.executions.canceller.cancel(row, Cancel(principal.name, reason))
-    entry = services.journal.entry(request, "execution.cancel", "execution", execution_id, {"reason": reason})
-    await services.database.write(audit.append, entry)
+    details: dict[str, Json] = {"reason": reason}
+    entry = services.journal.entry(request, "execution.cancel", "execution", row.id, details, outcome="requested")
+    truth = await services.executions.canceller.cancel(row, Cancel(principal.name, reason), entry)
     return execution_answer(services.executions, truth)
 
 

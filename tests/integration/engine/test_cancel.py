@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 from temporalio.client import WorkflowExecutionStatus
 
+from storage import audit
+from storage.audit import NewAudit
+from storage.errors import DatabaseUnavailable
 from tests.stack import Stack, running_stack, stack_settings, states
 
 
@@ -161,3 +164,23 @@ async def test_terminate_in_the_temporal_web_ui(stack: Stack) -> None:
     status = await stack.status(execution)
     assert (status["status"], states(status)) == ("cancelled", ["completed", "cancelled", "cancelled"])
     assert "out of control" in status["cancelled"]["reason"]
+
+
+async def test_nothing_is_cancelled_that_cannot_be_audited(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The entry is written with the note of the cancel, before Temporal is told; 503 then says the truth."""
+    execution = await stack.start([sleep(60)])
+    await stack.until_step(execution, 0, "running")
+    append = audit.append
+
+    def away(connection: Any, *entries: NewAudit) -> None:
+        if any(entry.action == "execution.cancel" for entry in entries):
+            raise DatabaseUnavailable("away")
+        append(connection, *entries)
+
+    monkeypatch.setattr("storage.audit.append", away)
+    assert (await stack.cancel(execution)).status_code == 503
+    assert (await stack.status(execution))["status"] == "running"
+    monkeypatch.setattr("storage.audit.append", append)
+    assert (await stack.cancel(execution, reason="again")).json()["cancelled"]["reason"] == "again"
+    found = (await stack.http.get("/api/audit", params={"action": "execution.cancel"})).json()["data"]
+    assert [(one["object_id"], one["details"]) for one in found] == [(execution, {"reason": "again"})]

@@ -30,7 +30,7 @@ from executions.pinning import Pinner
 from executions.requests import RerunRequest, RunRequest, key_of
 from executions.rerunning import FROM_FAILED, Earlier, kept
 from executions.revisions import Revision, Revisions
-from executions.truth import Reader, Truth
+from executions.truth import Reader, Truth, Unsettled
 from playbooks.contract import RunInput, Snapshot, workflow_id
 from playbooks.parameters import ParameterErrors
 from playbooks.plan import Plan
@@ -84,9 +84,11 @@ class Starter:
             return await self._start(playbook_id, request, entry)
 
     async def _start(self, playbook_id: str, request: RunRequest, entry: NewAudit) -> Truth:
-        playbook, asset = await self.database.read(_find, playbook_id, request.target_asset_id)
+        playbook, asset, earlier = await self.database.read(_find, playbook_id, request)
         if playbook is None:
             raise NotFound(f"There is no playbook {playbook_id!r}.")
+        if earlier is not None:
+            return await self._repeated(playbook, request, earlier)
         if asset is None:
             raise NotFound(f"There is no asset {request.target_asset_id!r}.")
         revision = await self.revisions.get(playbook.id, playbook.revision)
@@ -120,6 +122,9 @@ class Starter:
         playbook = await self.database.read(playbooks.get, row.playbook_id)
         if playbook is None:
             raise NotFound("The playbook of this execution was deleted.")
+        earlier = await self.database.read(_same_request, playbook, request)
+        if earlier is not None:
+            return await self._repeated(playbook, request, earlier)
         if row.closed_at is None:
             await self.reader.read(row)
             fresh = await self.database.read(executions.get, row.id)
@@ -261,11 +266,14 @@ class Starter:
         if row is None and now_ms() - first.created_at > FORGOTTEN_MS:
             raise IdempotencyMismatch("This Idempotency-Key began an execution that was deleted since, being old.")
         if row is None:
-            raise Unavailable("temporal", "the first request with this key is being taken back; try again")
+            raise _taken_back()
         revision = await self.revisions.get(row.playbook_id, row.revision)
         if row.state is None and await self._is_unknown(row):
             return await self.begin(playbook, revision, row)
-        return replace(await self.reader.read(row), repeated=True)
+        try:
+            return replace(await self.reader.read(row), repeated=True)
+        except Unsettled as error:
+            raise _taken_back() from error
 
     async def _is_unknown(self, row: ExecutionRow) -> bool:
         try:
@@ -274,8 +282,23 @@ class Starter:
             raise Unavailable("temporal", str(error)) from error
 
 
-def _find(connection: Connection, playbook_id: str, asset_id: str) -> tuple[PlaybookRow | None, AssetRow | None]:
-    return playbooks.get(connection, playbook_id), assets.get(connection, asset_id)
+def _taken_back() -> Unavailable:
+    return Unavailable("temporal", "the first request with this key is being taken back; try again")
+
+
+def _find(
+    connection: Connection, playbook_id: str, request: RunRequest
+) -> tuple[PlaybookRow | None, AssetRow | None, Repeated | None]:
+    playbook = playbooks.get(connection, playbook_id)
+    earlier = None if playbook is None else _same_request(connection, playbook, request)
+    return playbook, assets.get(connection, request.target_asset_id), earlier
+
+
+def _same_request(connection: Connection, playbook: PlaybookRow, request: RunRequest | RerunRequest) -> Repeated | None:
+    """What this very request began before: it counts whatever has become of asset and parameters since."""
+    key = key_of(request, playbook.id)
+    earlier = None if key is None else executions.find_key(connection, key)
+    return earlier if key is not None and earlier is not None and earlier.body_hash == key.body_hash else None
 
 
 def _insert(

@@ -210,6 +210,13 @@ def discard(connection: Connection, execution_id: str) -> bool:
     return True
 
 
+def find_key(connection: Connection, idempotency: IdempotencyKey) -> Repeated | None:
+    """What a key was used for before, with whatever body; None for a new one."""
+    named = {"for_principal": idempotency.principal, "for_key": idempotency.key}
+    row = connection.execute(_GET_KEY, named).one_or_none()
+    return None if row is None else Repeated(row.execution_id, row.body_hash, row.created_at)
+
+
 def has_key(connection: Connection, execution_id: str) -> bool:
     """Whether the request for this execution may come again, with its idempotency key."""
     return connection.execute(_HAS_KEY, {"for_execution": execution_id}).first() is not None
@@ -310,11 +317,10 @@ def _claim(connection: Connection, idempotency: IdempotencyKey, new: NewExecutio
         "execution_id": new.id,
         "created_at": new.created_at,
     }
-    named = {"for_principal": idempotency.principal, "for_key": idempotency.key}
     while connection.execute(_INSERT_KEY[connection.dialect.name], values).first() is None:
         # None here: the one that took it was discarded between the two statements.
-        if (row := connection.execute(_GET_KEY, named).one_or_none()) is not None:
-            return Repeated(row.execution_id, row.body_hash, row.created_at)
+        if (earlier := find_key(connection, idempotency)) is not None:
+            return earlier
     return None
 
 

@@ -87,3 +87,21 @@ async def test_a_refused_start_frees_its_key(stack: Stack) -> None:
             await asyncio.sleep(0.05)
     assert answer.status_code == 202
     await stack.cancel(answer.json()["execution_id"])
+
+
+async def test_a_key_finds_its_run_whatever_has_become_of_playbook_and_asset(stack: Stack) -> None:
+    """The first answer was lost, and since then the asset was deleted and the playbook wants other parameters."""
+    playbook, asset = await stack.playbook([ECHO]), await stack.asset()
+    key = {"Idempotency-Key": "order-9"}
+    first = (await stack.post_run(playbook["id"], asset["id"], headers=key)).json()["execution_id"]
+    await stack.finish(first)
+    assert (await stack.http.delete(f"/api/assets/{asset['id']}")).status_code == 204
+    again = await stack.post_run(playbook["id"], asset["id"], headers=key)
+    assert (again.status_code, again.json().get("execution_id")) == (202, first)
+    stricter = {"type": "object", "required": ["ticket"], "properties": {"ticket": {"type": "string"}}}
+    body = {"name": playbook["name"], "steps": [ECHO], "parameters": stricter}
+    assert (await stack.http.put(f"/api/playbooks/{playbook['id']}", json=body)).status_code == 200
+    again = await stack.post_run(playbook["id"], asset["id"], headers=key)
+    assert (again.status_code, again.json().get("execution_id")) == (202, first)
+    other = await stack.post_run(playbook["id"], asset["id"], headers=key, dry_run=True)
+    assert (other.status_code, other.json()["error"]["code"]) == (404, "not_found")

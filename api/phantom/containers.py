@@ -162,12 +162,9 @@ async def update_artifact(request: Request, services: Services, caller: Caller) 
     """Change the fields that are given; `cef` is merged unless `overwrite` is true."""
     row = await ARTIFACT_RESOURCE.stored(request, services)
     body = await read_object(request)
-    values = changed_artifact(body)
-    if "cef" in values and not body.get("overwrite") and isinstance(row["cef"], dict):
-        values["cef"] = {**row["cef"], **(values["cef"] if isinstance(values["cef"], dict) else {})}
-    values["update_time"] = now_ms()
+    values = {**changed_artifact(body), "update_time": now_ms()}
     entry = services.journal.entry(request, "artifact.update", "artifact", str(row["id"]))
-    await services.database.write(_update_artifact, row, values, entry)
+    await services.database.write(_update_artifact, int(row["id"]), values, not body.get("overwrite"), entry)
     return {"success": True, "id": row["id"]}
 
 
@@ -261,7 +258,7 @@ def _store_artifact(connection: Connection, values: Record, body: Mapping[str, J
 def _update_container(
     connection: Connection, number: int, values: Record, body: Mapping[str, Json], entry: NewAudit
 ) -> None:
-    before = CONTAINERS.get(connection, number)
+    before = CONTAINERS.locked(connection, number)
     if before is None:
         raise NotFound(f'Container "{number}" not found')
     source = {**before, **values}
@@ -274,9 +271,13 @@ def _update_container(
     audit.append(connection, entry)
 
 
-def _update_artifact(connection: Connection, row: Record, values: Record, entry: NewAudit) -> None:
-    if not ARTIFACTS.change(connection, int(row["id"]), values):
-        raise NotFound(f'Artifact "{row["id"]}" not found')
+def _update_artifact(connection: Connection, number: int, values: Record, merges: bool, entry: NewAudit) -> None:
+    row = ARTIFACTS.locked(connection, number)
+    if row is None:
+        raise NotFound(f'Artifact "{number}" not found')
+    if merges and "cef" in values and isinstance(row["cef"], dict):
+        values = {**values, "cef": {**row["cef"], **(values["cef"] if isinstance(values["cef"], dict) else {})}}
+    ARTIFACTS.change(connection, number, values)
     CONTAINERS.change(connection, int(row["container"]), {"artifact_update_time": values["update_time"]})
     audit.append(connection, entry)
 

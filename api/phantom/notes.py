@@ -90,16 +90,15 @@ async def update_note(request: Request, services: Services, caller: Caller) -> J
     values: Record = {
         name: text(name, body[name]) for name in ("title", "content", "note_format", "note_type") if name in body
     }
-    await services.database.write(NOTES.change, int(row["id"]), {**values, "modified_time": now_ms()})
+    entry = services.journal.entry(request, "note.update", "note", str(row["id"]))
+    await services.database.write(_change, NOTES, int(row["id"]), {**values, "modified_time": now_ms()}, entry)
     return {"success": True, "id": row["id"]}
 
 
 @rest.route("DELETE", "/note/{number}", WRITE)
 async def delete_note(request: Request, services: Services, caller: Caller) -> Json:
     """Delete a note."""
-    row = await NOTE.stored(request, services)
-    await services.database.write(NOTES.remove, NOTES.table.c.id == int(row["id"]))
-    return {"success": True}
+    return await _delete(request, services, NOTE)
 
 
 @rest.route("POST", "/container_comment", WRITE)
@@ -136,9 +135,7 @@ async def create_pin(request: Request, services: Services, caller: Caller) -> Js
 @rest.route("DELETE", "/container_pin/{number}", WRITE)
 async def delete_pin(request: Request, services: Services, caller: Caller) -> Json:
     """Take a pin away."""
-    row = await PIN.stored(request, services)
-    await services.database.write(PINS.remove, PINS.table.c.id == int(row["id"]))
-    return {"success": True}
+    return await _delete(request, services, PIN)
 
 
 def _new_note(body: Mapping[str, Json], caller: Caller) -> Record:
@@ -169,6 +166,23 @@ async def _create(request: Request, services: Services, records: Records, kind: 
     entry = services.journal.entry(request, f"{kind}.create", kind, None, {"container": values["container"]})
     number = await services.database.write(_store, records, values, entry)
     return {"success": True, "id": number}
+
+
+async def _delete(request: Request, services: Services, resource: Resource) -> Json:
+    row = await resource.stored(request, services)
+    entry = services.journal.entry(request, f"{resource.title}.delete", resource.title, str(row["id"]))
+    await services.database.write(_remove, resource.records, int(row["id"]), entry)
+    return {"success": True}
+
+
+def _change(connection: Connection, records: Records, number: int, values: Record, entry: NewAudit) -> None:
+    records.change(connection, number, values)
+    audit.append(connection, entry)
+
+
+def _remove(connection: Connection, records: Records, number: int, entry: NewAudit) -> None:
+    records.remove(connection, records.table.c.id == number)
+    audit.append(connection, entry)
 
 
 def _store(connection: Connection, records: Records, values: Record, entry: NewAudit) -> int:

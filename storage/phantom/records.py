@@ -85,9 +85,13 @@ class Records:
 
     def get(self, connection: Connection, number: int) -> Record | None:
         """The record, or None."""
-        rows = connection.execute(self._select().where(self.table.c.id == number, *self.base))
-        row = rows.mappings().one_or_none()
-        return None if row is None else dict(row)
+        return self._one(connection, self._select().where(self.table.c.id == number, *self.base))
+
+    def locked(self, connection: Connection, number: int) -> Record | None:
+        """The record, which nobody else changes before this transaction ends; or None."""
+        # SQLite needs no lock: its writers take turns.
+        wanted = self._select().where(self.table.c.id == number, *self.base)
+        return self._one(connection, wanted.with_for_update(of=self.table))
 
     def page(self, connection: Connection, query: Query, *also: ColumnElement[bool]) -> tuple[list[Record], int]:
         """One page, and how many match.  Raises UnknownField and BadFilter."""
@@ -104,6 +108,10 @@ class Records:
     def remove(self, connection: Connection, *wanted: ColumnElement[bool]) -> int:
         """Deletes records; how many."""
         return connection.execute(delete(self.table).where(*wanted)).rowcount
+
+    def _one(self, connection: Connection, statement: Any) -> Record | None:
+        row = connection.execute(statement).mappings().one_or_none()
+        return None if row is None else dict(row)
 
     def _select(self) -> Any:
         return select(*self.table.c, *self.extra)

@@ -328,3 +328,25 @@ async def test_search(phantom: Phantom) -> None:
     assert (found["count"], found["num_pages"]) == (2, 1)
     assert (await phantom.get("search", query="10.9.8.8"))["results"] == []
     await phantom.fails("GET", "search", 400)
+
+
+async def test_simultaneous_changes_of_one_artifact_are_all_kept(phantom: Phantom) -> None:
+    """Each merges its own field into `cef`."""
+    number = await phantom.artifact(await phantom.container(), cef={"first": "0"})
+    names = [f"field{count}" for count in range(12)]
+    await asyncio.gather(*(phantom.post(f"artifact/{number}", {"cef": {name: "1"}}) for name in names))
+    assert set((await phantom.get(f"artifact/{number}"))["cef"]) == {"first", *names}
+
+
+async def test_every_change_beside_a_container_is_audited(phantom: Phantom) -> None:
+    """Notes and pins, also when they are changed and taken away."""
+    container = await phantom.container()
+    note = (await phantom.post("note", {"container_id": container, "title": "t", "content": "c"}))["id"]
+    pin = (await phantom.post("container_pin", {"container_id": container, "message": "m", "data": "d"}))["id"]
+    await phantom.post(f"note/{note}", {"title": "other"})
+    for path in (f"note/{note}", f"container_pin/{pin}"):
+        assert (await phantom.http.delete(f"/rest/{path}")).status_code == 200
+    found = (await phantom.stack.http.get("/api/audit", params={"per_page": 100})).json()["data"]
+    done = {(one["action"], one["object_id"]) for one in found if one["object_type"] in ("note", "pin")}
+    expected = {("note.create", str(note)), ("note.update", str(note)), ("note.delete", str(note))}
+    assert done == expected | {("pin.create", str(pin)), ("pin.delete", str(pin))}

@@ -365,3 +365,22 @@ async def test_lists_are_filtered_sorted_and_paged(phantom: Phantom) -> None:
     told = await phantom.fails("GET", "playbook_run", 400, _filter_colour='"red"')
     assert "container" in told["message"]
     assert "start_time" in told["message"]
+
+
+async def test_secret_parameters_are_masked(phantom: Phantom) -> None:
+    """Wherever a run tells what it was given, what it answered and why it failed; as the native interface does."""
+    secret = "s3cret-of-the-run"
+    steps = [echo("a", said="with {{ parameters.password }}"), {**fails("b"), "parameters": {"message": "no"}}]
+    steps[1]["parameters"] = {"message": "refused {{ parameters.password }}"}
+    parameters = {"type": "object", "properties": {"password": {"type": "string", "writeOnly": True}}}
+    name = await playbook(phantom, *steps, parameters=parameters)
+    run = await phantom.run(name, await phantom.container(), inputs={"password": secret})
+    record = await phantom.ended(run)
+    told = [record, *[await phantom.get(f"playbook_run/{run}/{part}") for part in ("actions", "log", "inputs")]]
+    told += [await phantom.get(part, _filter_playbook_run=run) for part in ("action_run", "app_run")]
+    text = json.dumps(told)
+    assert "with ***" in text
+    assert "refused ***" in text
+    assert secret not in text
+    [native] = (await phantom.stack.http.get("/api/playbooks/executions")).json()["data"]
+    assert secret not in json.dumps(await phantom.stack.status(native["execution_id"], include="io"))

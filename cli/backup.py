@@ -55,18 +55,21 @@ def restore(
     """Make a data folder of a backup; `stanchion up` with it goes on with its runs.
 
     A run that was open goes on from where it was at the backup: what it did after that is done again. Use --end-open
-    where that would do harm.
+    where that would do harm. Runs that are encrypted need STANCHION_ENCRYPTION_KEY here too.
     """
     import asyncio
 
     from engine.backup import BackupError
+    from engine.client import data_converter
+    from engine.codec import EncryptionKeyError
     from engine.embedded import EmbeddedError
     from engine.restoring import restore as make
+    from settings import Settings
     from storage.errors import StorageError
 
     try:
-        told = asyncio.run(make(source, data_dir, end_open=end_open))
-    except (BackupError, StorageError, EmbeddedError, OSError) as fault:
+        told = asyncio.run(make(source, data_dir, data_converter(Settings(data_dir=data_dir)), end_open=end_open))
+    except (BackupError, StorageError, EmbeddedError, EncryptionKeyError, OSError) as fault:
         complain(f"Nothing was restored: {fault}")
         raise typer.Exit(1) from fault
     if as_json:

@@ -138,7 +138,9 @@ def _copy_databases(data_dir: Path, work: Path) -> None:
 @contextlib.contextmanager
 def _snapshot(path: Path) -> Iterator[sqlite3.Connection]:
     """A connection that sees the file as it is now; writers go on, since the file has a write-ahead log."""
-    with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=LOCKED_SECONDS)) as connection:
+    with contextlib.closing(
+        sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=LOCKED_SECONDS)
+    ) as connection:
         connection.isolation_level = None
         connection.execute("BEGIN")
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()  # a transaction begins with its first read

@@ -13,6 +13,7 @@ from temporalio.api.enums.v1 import PendingActivityState, WorkflowExecutionStatu
 from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionResponse
 from temporalio.client import Client
 
+from engine.codec import ENCODING, EncryptionKeyError
 from playbooks.contract import MEMO_EXECUTION
 from playbooks.progress import HEAD_FIELD, read_chunks
 from playbooks.record import Json, RunRecord
@@ -75,7 +76,10 @@ class Description:
 
 
 async def read_description(client: Client, answer: DescribeWorkflowExecutionResponse) -> Description:
-    """Reads the parts of the answer that say where a run stands; the memo is decrypted where that is needed."""
+    """Reads the parts of the answer that say where a run stands; the memo is decrypted where that is needed.
+
+    Raises ``engine.codec.EncryptionKeyError`` for one that cannot be.
+    """
     info = answer.workflow_execution_info
     memo = await _decode(client, info.memo.fields)
     closed = _CLOSED.get(info.status)
@@ -118,6 +122,8 @@ def _pending(info: Any) -> PendingActivity:
 
 async def _decode(client: Client, fields: Mapping[str, Payload]) -> dict[str, Json]:
     if client.data_converter.payload_codec is None:
+        if any(payload.metadata.get("encoding") == ENCODING for payload in fields.values()):
+            raise EncryptionKeyError("this run is encrypted, and STANCHION_ENCRYPTION_KEY is not set")
         return {name: json.loads(payload.data) for name, payload in fields.items()}
     names = list(fields)
     values = await client.data_converter.decode([fields[name] for name in names])

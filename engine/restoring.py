@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from temporalio.client import Client
+from temporalio.converter import DataConverter
 
 from engine.backup import OURS, empty_folder, unpack
 from engine.embedded import LOCK_FILE, EmbeddedOptions, EmbeddedServer
@@ -26,11 +27,12 @@ ENDED = "its record was complete when Temporal's file was copied"
 STOPPED = "ended by stanchion restore --end-open"
 
 
-async def restore(source: Path, data_dir: Path, *, end_open: bool = False) -> dict[str, Any]:
+async def restore(source: Path, data_dir: Path, converter: DataConverter, *, end_open: bool = False) -> dict[str, Any]:
     """Make ``data_dir``, which must not exist or be empty, of the backup ``source``; it appears whole or not at all.
 
+    ``converter`` reads what Temporal keeps of the runs, which may be encrypted (``engine.client.data_converter``).
     ``end_open`` ends the runs that were open, instead of letting them go on.  Returns how many runs were ended and how
-    many go on; raises ``BackupError``, ``StorageError``, ``EmbeddedError``.
+    many go on; raises ``BackupError``, ``StorageError``, ``EmbeddedError``, ``EncryptionKeyError``.
     """
     with empty_folder(data_dir) as work:
         manifest = await asyncio.to_thread(unpack, source, work)
@@ -41,7 +43,7 @@ async def restore(source: Path, data_dir: Path, *, end_open: bool = False) -> di
             ended = await database.read(executions.closed_since, int(manifest["made_at"]) - SLACK_MS)
             still_open = await database.read(_open)
             async with EmbeddedServer(EmbeddedOptions(work, _free_port()), output=DEVNULL) as server:
-                client = await Client.connect(server.address)
+                client = await Client.connect(server.address, data_converter=converter)
                 stopped = await _end(client, ended, ENDED)
                 cut = await _end(client, still_open, STOPPED) if end_open else 0
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import hashlib
 import json
@@ -218,6 +219,26 @@ def test_open_runs_can_be_ended_instead(tmp_path: Path) -> None:
         done = site.finish(waiting)
     assert done["status"] == "cancelled"
     assert "--end-open" in done["error"]["message"]
+
+
+@pytest.mark.slow
+def test_an_encrypted_installation_is_restored_with_its_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What Temporal keeps of its runs can be read with the key only, which the backup does not hold."""
+    key = base64.b64encode(bytes(range(32))).decode()
+    with up(tmp_path / "data", extra=EXTRA | {"STANCHION_ENCRYPTION_KEY": key}) as running, Site(running) as site:
+        waiting = site.run(site.playbook(ASK))
+        eventually(lambda: site.step(waiting, 0) == "running")
+        backup(running, tmp_path / "copy")
+    arguments = ("restore", str(tmp_path / "copy"), "--end-open", "--data-dir")
+    without = running.command(*arguments, str(tmp_path / "without"))
+    assert without.returncode == 1
+    assert "STANCHION_ENCRYPTION_KEY" in without.stderr
+    assert "Traceback" not in without.stderr
+    assert not (tmp_path / "without").exists()
+    monkeypatch.setenv("STANCHION_ENCRYPTION_KEY", key)
+    done = running.command(*arguments, str(tmp_path / "again"), "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["ended"] == 1
 
 
 def _describe_anew(folder: Path, name: str) -> None:

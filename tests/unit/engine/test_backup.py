@@ -177,3 +177,14 @@ def _empty(folder: Path) -> Path:
     work = folder / "work"
     work.mkdir()
     return work
+
+
+def test_a_folder_of_any_name(data: Path, tmp_path: Path) -> None:
+    """Signs that mean something in a URL mean nothing in the name of a folder."""
+    folder = data.rename(tmp_path / "50%25 of data?#1")
+    for name in (TEMPORAL, OURS):
+        with contextlib.closing(sqlite3.connect(folder / name)) as connection:
+            connection.execute("INSERT INTO t VALUES (7)")
+            connection.commit()
+    backup(folder, tmp_path / "copy")
+    assert [numbers(tmp_path / "copy" / name) for name in (TEMPORAL, OURS)] == [[7], [7]]

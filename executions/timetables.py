@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -93,7 +94,7 @@ class Timetables:
         if not due:
             return 0
         entries = await self.database.read(_noted, playbook_id, since)
-        times = [time for time in due if not _is_noted(time, entries)]
+        times = _unnoted(due, entries)
         if times:
             log.warning("scheduled runs were missed", playbook_id=playbook_id, count=len(times))
             await self.database.write(note, missed_entry(playbook_id, times))
@@ -159,11 +160,10 @@ def _noted(connection: Connection, playbook_id: str, since: int) -> list[AuditRo
     return rows
 
 
-def _is_noted(time: int, entries: Iterable[AuditRow]) -> bool:
-    for entry in entries:
-        if entry.outcome == MISSED and isinstance(entry.details, dict):
-            if entry.details["from"] <= time <= entry.details["to"]:
-                return True
-        elif entry.at == time:
-            return True
-    return False
+def _unnoted(due: Sequence[int], entries: Sequence[AuditRow]) -> list[int]:
+    """The times, which are in order, of which no entry tells; in one pass, since in a week there are thousands."""
+    missed = [entry.details for entry in entries if entry.outcome == MISSED and isinstance(entry.details, dict)]
+    known = {entry.at for entry in entries if entry.outcome != MISSED}
+    for told in missed:
+        known.update(due[bisect_left(due, told["from"]) : bisect_right(due, told["to"])])
+    return [time for time in due if time not in known]

@@ -48,4 +48,6 @@ async def probe_temporal(client: Client) -> Probe:
 
 def reason(error: Exception) -> str:
     """Why a dependency did not answer, in one line."""
-    return "no answer in time" if isinstance(error, TimeoutError) else str(error).splitlines()[0][:200]
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    return (str(error) or type(error).__name__).splitlines()[0][:200]

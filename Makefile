@@ -45,7 +45,7 @@ docs: install
 	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going docs build/docs
 
 bench: install
-	$(BIN)/python -m bench.run
+	$(BIN)/python -m bench.everything
 
 # CHAOS_SEED and CHAOS_EXECUTIONS choose what; the seed is printed.
 CHAOS_EXECUTIONS ?= 500

@@ -19,12 +19,11 @@ from pathlib import Path
 
 import httpx2
 
+from bench.reads import reads_a_second
 from tests.house import House
 from tests.stack import FINAL
 
 ROUNDS = 5
-CONNECTIONS = 16
-READS = 800
 RUNS = 60
 ABREAST = 20
 COPIED = ("created_at", "created_by", "source", "playbook_id", "revision", "asset", "parameters", "dry_run",
@@ -87,16 +86,8 @@ class Aged:
 
     async def reads(self) -> float:
         """Reads of a settled status a second."""
-        left = iter(range(READS))
-
-        async def work() -> None:
-            for _ in left:
-                answer = await self.http.get(f"/api/playbooks/executions/{self.settled}")
-                assert answer.status_code == 200, answer.text
-
-        begun = time.perf_counter()
-        await asyncio.gather(*(work() for _ in range(CONNECTIONS)))
-        return READS / (time.perf_counter() - begun)
+        url = str(self.http.base_url).rstrip("/") + f"/api/playbooks/executions/{self.settled}"
+        return await reads_a_second(url, dict(self.http.headers))
 
     async def runs(self) -> float:
         """Runs a second, so many at once."""

@@ -18,8 +18,8 @@ from pathlib import Path
 import httpx2
 from temporalio.client import Client
 
-from bench.run import Bench, Kind
-from bench.site import TOKEN, Site, _resident, site
+from bench.runs import Bench, Kind, clients
+from bench.site import Site, _resident, site
 
 ABREAST = 20
 TURN = 200
@@ -63,12 +63,8 @@ async def history(temporal: Client, workflow_id: str, run_id: str | None = None)
 
 async def measure(place: Site, runs: int) -> None:
     """Prints every row."""
-    limits = httpx2.Limits(max_connections=64, max_keepalive_connections=64)
-    headers = {"Authorization": f"Bearer {TOKEN}"}
-    async with (
-        httpx2.AsyncClient(base_url=place.url, headers=headers, limits=limits, timeout=60) as ours,
-        httpx2.AsyncClient(base_url=place.floor_url, limits=limits, timeout=60) as floor,
-    ):
+    ours, floor = clients(place)
+    async with ours, floor:
         bench = Bench(place, ours, floor)
         kinds = await bench.prepare()
         for kind in kinds:

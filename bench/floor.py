@@ -20,13 +20,13 @@ from fastapi import FastAPI
 from temporalio.client import Client
 from temporalio.worker import Worker
 
-from bench.floor_workflow import QUEUE, Floor, WideFloor, nothing
+from bench.floor_workflow import QUEUE, Floor, WaitingFloor, WideFloor, nothing
 
 
 async def serve_worker() -> None:
     """Works until it is killed."""
     client = await Client.connect(os.environ["BENCH_TEMPORAL"])
-    await Worker(client, task_queue=QUEUE, workflows=[Floor, WideFloor], activities=[nothing]).run()
+    await Worker(client, task_queue=QUEUE, workflows=[Floor, WaitingFloor, WideFloor], activities=[nothing]).run()
 
 
 @asynccontextmanager
@@ -53,6 +53,21 @@ async def status(workflow_id: str) -> dict[str, str]:
     description = await app.state.client.get_workflow_handle(workflow_id).describe()
     assert description.status is not None
     return {"id": workflow_id, "status": description.status.name.lower()}
+
+
+@app.post("/wait", status_code=202)
+async def wait(body: dict[str, Any]) -> dict[str, str]:
+    """Starts a workflow that waits."""
+    workflow_id = f"floor-{uuid.uuid4()}"
+    await app.state.client.start_workflow(WaitingFloor.run, id=workflow_id, task_queue=QUEUE)
+    return {"id": workflow_id, "status": "pending"}
+
+
+@app.post("/run/{workflow_id}/cancel")
+async def cancel(workflow_id: str) -> dict[str, str]:
+    """Requests cancellation."""
+    await app.state.client.get_workflow_handle(workflow_id).cancel()
+    return {"id": workflow_id}
 
 
 @app.post("/wide")

@@ -29,6 +29,16 @@ class Floor:
 
 
 @workflow.defn
+class WaitingFloor:
+    """Nothing, for an hour."""
+
+    @workflow.run
+    async def run(self) -> None:
+        """Waits."""
+        await asyncio.sleep(3600)
+
+
+@workflow.defn
 class WideFloor:
     """Many activities at once."""
 

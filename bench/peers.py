@@ -21,8 +21,8 @@ from pathlib import Path
 
 import httpx2
 
-from bench.run import Bench, Kind
-from bench.site import ROOT, TOKEN, Site, _end, _free_port, _resident, _wait, site
+from bench.runs import Bench, Kind, clients
+from bench.site import ROOT, Site, _end, _free_port, _resident, _wait, site
 
 PEERS = {"DBOS": "bench/peer_dbos.py", "Prefect": "bench/peer_prefect.py"}
 ENVIRONMENT = ROOT / ".venv-peers"
@@ -78,9 +78,7 @@ async def measure(place: Site, rounds: int) -> None:
     python = install()
     limits = httpx2.Limits(max_connections=64, max_keepalive_connections=64)
     async with contextlib.AsyncExitStack() as stack:
-        headers = {"Authorization": f"Bearer {TOKEN}"}
-        ours = httpx2.AsyncClient(base_url=place.url, headers=headers, limits=limits, timeout=60)
-        floor = httpx2.AsyncClient(base_url=place.floor_url, limits=limits, timeout=60)
+        ours, floor = clients(place)
         bench = Bench(place, await stack.enter_async_context(ours), await stack.enter_async_context(floor))
         kinds = await bench.prepare()
         mine = [place.processes[one].pid for one in ("temporal", "worker", "api")]
@@ -91,19 +89,20 @@ async def measure(place: Site, rounds: int) -> None:
             http = await stack.enter_async_context(httpx2.AsyncClient(base_url=url, limits=limits, timeout=60))
             kinds.append(kind_of(name, http))
         for kind in kinds:
-            await bench.latency(kind, 3)
-            kind.latency.clear(), kind.post.clear()
+            await kind.burst(1, 3)
+            kind.rounds.clear()
         for _ in range(rounds):
             for kind in kinds:
-                await bench.latency(kind)
+                await kind.burst(1)
             for kind in kinds:
-                await bench.throughput(kind)
+                await kind.burst(20)
         print(
             "| four steps | POST → completed, p50 ms | runs/s at 20 | POST, p50 ms | MB |\n"
             "| --- | --- | --- | --- | --- |"
         )
         for kind in kinds:
-            figures = [statistics.median(values) for values in (kind.latency, kind.rate, kind.post)]
+            wanted = ((1, "p50"), (20, "rate"), (1, "post p50"))
+            figures = [statistics.median(kind.figures(abreast, what)) for abreast, what in wanted]
             memory = sum(_resident(pid) for pid in processes[kind.name])
             print(f"| {kind.name} | {figures[0]:.1f} | {figures[1]:.1f} | {figures[2]:.1f} | {memory:.0f} |")
 

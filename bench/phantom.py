@@ -8,6 +8,7 @@ The load is bounded and goes to loopback only.  Medians over the rounds; ratios 
 from __future__ import annotations
 
 import asyncio
+import base64
 import itertools
 import statistics
 import sys
@@ -16,25 +17,15 @@ from typing import Any
 
 import httpx2
 
-from bench.run import CONNECTIONS, READS
+from bench.reads import reads_a_second
 from bench.site import TOKEN, Site, site
 
 STARTS = 60
 PASSWORD = "bench-password"
 
 
-async def rate(http: httpx2.AsyncClient, path: str) -> float:
-    """GETs a second."""
-    left = iter(range(READS))
-
-    async def work() -> None:
-        for _ in left:
-            answer = await http.get(path)
-            assert answer.status_code == 200, answer.text
-
-    begun = time.perf_counter()
-    await asyncio.gather(*(work() for _ in range(CONNECTIONS)))
-    return READS / (time.perf_counter() - begun)
+BASIC = {"Authorization": "Basic " + base64.b64encode(f"bench:{PASSWORD}".encode()).decode()}
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
 
 
 async def starts(http: httpx2.AsyncClient, path: str, bodies: Any, status: int) -> float:
@@ -52,8 +43,7 @@ async def starts(http: httpx2.AsyncClient, path: str, bodies: Any, status: int) 
 async def measure(place: Site, rounds: int) -> dict[str, dict[str, list[float]]]:
     """All rounds, by what is measured and by who."""
     limits = httpx2.Limits(max_connections=64, max_keepalive_connections=64)
-    bearer = {"Authorization": f"Bearer {TOKEN}"}
-    async with httpx2.AsyncClient(base_url=place.url, headers=bearer, limits=limits, timeout=60) as ours:
+    async with httpx2.AsyncClient(base_url=place.url, headers=BEARER, limits=limits, timeout=60) as ours:
         body = {"username": "bench", "password": PASSWORD, "permissions": ["asset:read", "asset:write",
                 "playbook:execute", "playbook:read"]}  # fmt: skip
         assert (await ours.post("/api/users", json=body)).status_code == 201
@@ -87,10 +77,11 @@ async def _measure(
         name: {"phantom": [], "native": []} for name in ("settled GET/s", "running GET/s", "POST p50 ms")
     }
     fresh = iter(assets[1:])
+    base = str(ours.base_url).rstrip("/")
     for _ in range(rounds):
         for name, (phantom, native) in paths.items():
-            found[f"{name} GET/s"]["phantom"].append(await rate(theirs, phantom))
-            found[f"{name} GET/s"]["native"].append(await rate(ours, native))
+            found[f"{name} GET/s"]["phantom"].append(await reads_a_second(base + phantom, BASIC))
+            found[f"{name} GET/s"]["native"].append(await reads_a_second(base + native, BEARER))
         asked = {"container_id": container, "playbook_id": "quick", "run": True}
         found["POST p50 ms"]["phantom"].append(await starts(theirs, "/rest/playbook_run", itertools.repeat(asked), 200))
         bodies = ({"target_asset_id": asset} for asset in fresh)

@@ -29,9 +29,9 @@ class Site:
     processes: dict[str, subprocess.Popen[bytes]]
     folder: Path
 
-    def memory_mb(self) -> dict[str, float]:
-        """Resident memory of each process, in MB."""
-        return {name: _resident(process.pid) for name, process in self.processes.items()}
+    def memory_mb(self) -> dict[str, dict[str, float]]:
+        """Memory of each process in MB: what is resident, and its share where pages are shared with others."""
+        return {name: _memory(process.pid) for name, process in self.processes.items()}
 
 
 @contextlib.contextmanager
@@ -108,6 +108,12 @@ def _free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def _memory(pid: int) -> dict[str, float]:
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
+    sizes = {line.split(":")[0]: int(line.split()[1]) / 1000 for line in lines}
+    return {"resident": sizes["Rss"], "proportional": sizes["Pss"]}
 
 
 def _resident(pid: int) -> float:

@@ -8,7 +8,7 @@ import hmac
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from starlette.requests import Request
 
@@ -17,6 +17,7 @@ from api.limits import address_of
 from api.phantom.closed import ClosedRuns
 from api.phantom.passwords import Passwords
 from api.tokens import CACHE_SECONDS, PERMISSIONS, Principal, token_hash
+from executions.combining import Combined
 from executions.errors import NotFound, Refusal
 from settings import Settings
 from storage.clock import now_ms
@@ -75,6 +76,8 @@ class Gate:
     database: Database
     passwords: Passwords = field(default_factory=Passwords)
     closed: ClosedRuns = field(default_factory=ClosedRuns)
+    reading: Combined[Any] = field(default_factory=Combined)
+    """Of runs, by their numbers."""
     _is_on: bool = False
     _users: dict[str, tuple[UserRow, float]] = field(default_factory=dict)
     _numbers: dict[str, int] = field(default_factory=dict)

@@ -184,8 +184,13 @@ async def _cancel(request: Request, services: Services, caller: Caller, row: Run
 
 
 async def run_of(request: Request, services: Services) -> Run:
-    """The run whose number is in the path.  Raises NotFound."""
+    """The run whose number is in the path, read once for all who ask at once.  Raises NotFound."""
     number = number_of(request)
+    run: Run = await services.phantom.reading.read(str(number), lambda: _numbered(services, number))
+    return run
+
+
+async def _numbered(services: Services, number: int) -> Run:
     row = await services.database.read(runs.get, number)
     if row is None:
         raise _unknown(number)

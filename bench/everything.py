@@ -1,0 +1,65 @@
+"""Runs every benchmark, one after the other, shows what it prints, and writes the tables as JSON.
+
+    make bench           (python -m bench.everything [NAME…])
+
+The file is `bench/results/latest.json`: for each benchmark its tables, a row by its headers.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from bench.site import ROOT
+
+ALL = ("run", "phantom", "streams", "beginnings", "micro", "costs", "aged", "long", "waiting", "peers", "overload")
+RESULTS = ROOT / "bench" / "results" / "latest.json"
+
+
+def measured(name: str) -> list[str]:
+    """The lines that a benchmark prints, shown as they come.  Raises SystemExit where it fails."""
+    process = subprocess.Popen([sys.executable, "-m", f"bench.{name}"], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        print(line, end="", flush=True)
+        lines.append(line.rstrip("\n"))
+    if process.wait() != 0:
+        raise SystemExit(f"bench.{name} failed")
+    return lines
+
+
+def tables(lines: list[str]) -> list[list[dict[str, str]]]:
+    """The tables in Markdown among the lines."""
+    found: list[list[dict[str, str]]] = []
+    headers: list[str] | None = None
+    for line in lines:
+        if not line.startswith("|"):
+            headers = None
+            continue
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if headers is None:
+            headers = cells
+            found.append([])
+        elif not set("".join(cells)) <= {"-", " ", ":"}:
+            found[-1].append(dict(zip(headers, cells, strict=True)))
+    return found
+
+
+def main(names: list[str]) -> None:
+    """Measures, and writes the file after each: what is measured already is not lost."""
+    results: dict[str, object] = {}
+    for name in names:
+        print(f"\n# bench.{name}\n", flush=True)
+        begun = time.perf_counter()
+        lines = measured(name)
+        results[name] = {"seconds": round(time.perf_counter() - begun), "tables": tables(lines)}
+        RESULTS.parent.mkdir(exist_ok=True)
+        Path(RESULTS).write_text(json.dumps(results, indent=2, ensure_ascii=False))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:] or list(ALL))

@@ -15,7 +15,20 @@ from pathlib import Path
 
 from bench.site import ROOT
 
-ALL = ("run", "phantom", "streams", "beginnings", "micro", "costs", "aged", "long", "waiting", "peers", "overload")
+ALL = (
+    "run",
+    "phantom",
+    "streams",
+    "beginnings",
+    "micro",
+    "costs",
+    "aged",
+    "long",
+    "waiting",
+    "resumes",
+    "peers",
+    "overload",
+)
 RESULTS = ROOT / "bench" / "results" / "latest.json"
 
 

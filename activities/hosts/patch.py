@@ -50,7 +50,7 @@ class PackagePatch(Action[PatchInput, PatchOutput]):
     title = "Patch a package"
     rehearsal = (
         "Has the host's package manager simulate it; with dry_run_reads: false it connects to nothing and says what it "
-        "would run. One with mode: inspect or simulate runs for real."
+        "would run. One with mode: inspect or simulate looks for real, but fetches no index."
     )
     Input = PatchInput
     Output = PatchOutput
@@ -105,7 +105,8 @@ class PackagePatch(Action[PatchInput, PatchOutput]):
             if inputs.mode != "apply":
                 if inputs.refreshes:
                     await manager.refresh(inputs.lock_timeout)
-                return await _looked(manager, inputs, simulate=inputs.mode == "simulate")
+                output = await _looked(manager, inputs, simulate=inputs.mode == "simulate")
+                return output if inputs.mode == "simulate" else await _finished(manager, output)
             job = Job(host, marker(context), context.attempt, sudo=inputs.sudo)
             return await _applied(manager, inputs, job)
 
@@ -113,6 +114,8 @@ class PackagePatch(Action[PatchInput, PatchOutput]):
         """Simulate it on the host, where that may be looked at."""
         if not context.dry_run_reads:
             return _unseen(inputs)
+        if inputs.mode != "apply":
+            return await self._rehearse_looking(inputs, context)
         from activities.hosts.connection import connected
 
         try:
@@ -124,6 +127,14 @@ class PackagePatch(Action[PatchInput, PatchOutput]):
             would = f"Would change nothing: {inputs.package} on {inputs.place} is at {said.installed_version}."
             return Rehearsal(would, [], said)
         return _foreseen(inputs, said)
+
+    async def _rehearse_looking(self, inputs: PatchInput, context: ActionContext) -> Rehearsal:
+        """Look for real, on the index that is there; what fails in it fails the rehearsal, as it would the run."""
+        output = await self.run(inputs.model_copy(update={"refresh": False}), context)
+        verb = {"inspect": "look at", "simulate": "simulate bringing"}[inputs.mode]
+        aim = "" if inputs.mode == "inspect" else f" to {inputs.version}"
+        would = f"Would fetch the package index of {inputs.place}, and {verb} {inputs.package}{aim}."
+        return Rehearsal(would, [effect_on(inputs, "package_index")] if inputs.refreshes else [], output)
 
 
 async def manager_of(host: Host, inputs: PatchInput) -> PackageManager:

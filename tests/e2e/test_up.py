@@ -174,7 +174,7 @@ def test_demo_ends_by_itself_with_0() -> None:
 
 @pytest.mark.slow
 def test_demo_of_all_playbooks_ends_by_itself_with_0() -> None:
-    """Each is rehearsed without any effect and run with its own, on a machine that has bubblewrap but no Lynis."""
+    """Each is rehearsed without any effect and run with its own, on a machine that has apt but no Lynis."""
     environment = {**clean_environment(), "PATH": "/usr/local/bin:/usr/bin:/bin"}
     line = [*STANCHION, "demo", "--all", "--json"]
     done = subprocess.run(line, capture_output=True, text=True, check=False, env=environment)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from temporalio.exceptions import ApplicationError
 
 from activities.action import ActionContext, ActionError
 from activities.hosts.patch import PackagePatch
@@ -269,6 +270,8 @@ async def test_what_must_be_restarted(patched: Machine) -> None:
     install(patched, "daemon=1.0")
     patched.inside("setsid /usr/lib/daemon/daemon 600 >/dev/null 2>&1 </dev/null & touch /run/reboot-required")
     done = await patch(patched, package="daemon")
+    seen = await patch(patched, package="daemon", mode="inspect")
+    assert seen.restart_needed == done.restart_needed
     assert "daemon" in [process.name for process in done.restart_needed]
     assert done.reboot_required is True
     patched.inside("pkill -x daemon")
@@ -399,6 +402,20 @@ async def test_a_rehearsal_simulates(patched: Machine) -> None:
     assert {key: said.output[key] for key in knows} == {key: done.output[key] for key in knows}
     again = await stage.perform("package.patch", call, dry_run=True, dry_run_reads=True)
     assert (again.effects, "Would change nothing" in str(again.would)) == ([], True)
+
+
+async def test_a_rehearsal_of_a_look(patched: Machine) -> None:
+    """It looks for real and fetches no index; what fails in it fails the rehearsal, as it would the run."""
+    install(patched, "tiny=1.0-1")
+    call = {**patched.login(), "package": "tiny", "mode": "simulate", "refresh": True}
+    lists = patched.inside("ls -la --time-style=full-iso /var/lib/apt/lists")
+    said = await make_stage().perform("package.patch", call, dry_run=True, dry_run_reads=True)
+    assert (said.output["changed"], said.output["changes"][0]["to_version"]) == (False, "2.0-2")
+    assert [effect["kind"] for effect in said.effects or []] == ["package_index"]
+    assert patched.inside("ls -la --time-style=full-iso /var/lib/apt/lists") == lists
+    patched.inside("apt-mark hold tiny")
+    with pytest.raises(ApplicationError, match="on hold"):
+        await make_stage().perform("package.patch", call, dry_run=True, dry_run_reads=True)
 
 
 async def test_a_rehearsal_tells_what_would_fail(patched: Machine) -> None:

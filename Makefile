@@ -31,7 +31,7 @@ up: install
 test: install
 	scripts/install-test-packages.sh
 	$(MAKE) check
-	$(BIN)/pytest -q -n auto --dist loadgroup
+	$(BIN)/pytest -q -n auto --dist loadgroup --durations=40
 
 check: install
 	$(BIN)/ruff check

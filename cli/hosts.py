@@ -111,7 +111,7 @@ def _ask(host: str, port: int) -> dict[str, str]:
     try:
         return asyncio.run(shown_keys(host, port))
     except (OSError, TimeoutError) as error:
-        complain(f"Cannot read the host keys of {host} port {port}: {error or 'it does not answer'}.")
+        complain(f"Cannot read the host keys of {host} port {port}: {str(error) or 'it does not answer'}.")
         raise typer.Exit(1) from error
 
 

@@ -4,7 +4,7 @@
 # as PDF, the scanners that scan.ports and scan.host call and one whose results scan.import reads; iproute2, nftables
 # and faketime for the failure matrix; a browser for the console; rpm, dnf and createrepo-c for a host of RPM packages,
 # systemd and dbus for one with services; Prometheus for the alerts and the dashboard; Node.js and npm for the client in
-# TypeScript.
+# TypeScript; nginx for how to deploy.
 set -eu
 
 missing=""
@@ -12,6 +12,7 @@ ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/n
 command -v bwrap >/dev/null || missing="$missing bubblewrap"
 command -v chromium >/dev/null || missing="$missing chromium"
 command -v curl >/dev/null || missing="$missing curl"
+command -v nginx >/dev/null || missing="$missing nginx-light"
 command -v nmap >/dev/null || missing="$missing nmap"
 command -v lynis >/dev/null || missing="$missing lynis"
 command -v oscap >/dev/null || missing="$missing openscap-scanner"

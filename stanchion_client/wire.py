@@ -32,6 +32,9 @@ def options(
     headers = {"Accept": "application/json", "User-Agent": user_agent or f"stanchion-client/{_version()}"}
     if token:
         headers["Authorization"] = f"Bearer {token}"
+    if verify is True and url.startswith("https:"):
+        # With what the environment says is believed (SSL_CERT_FILE), which ``trust_env`` would leave out below.
+        verify = httpx2.create_ssl_context()
     return {
         "base_url": url.rstrip("/"),
         "headers": headers,

@@ -46,7 +46,7 @@ class PostgresServer:
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [*_as_owner(), _binary("postgres"), "-D", str(self._data), *options],
+                [*as_owner(), binary("postgres"), "-D", str(self._data), *options],
                 cwd=self._folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -110,13 +110,13 @@ class PostgresServer:
 
     def _run(self, name: str, *arguments: str) -> None:
         done = subprocess.run(
-            [*_as_owner(), _binary(name), *arguments], cwd=self._folder, capture_output=True, text=True, check=False
+            [*as_owner(), binary(name), *arguments], cwd=self._folder, capture_output=True, text=True, check=False
         )
         if done.returncode:
             raise RuntimeError(f"{name} failed: {done.stderr[-2000:]}")
 
 
-def _as_owner() -> list[str]:
+def as_owner() -> list[str]:
     """What to put before a command of Postgres so that it does not run as root, and does not outlive the tests."""
     command = [shutil.which("setpriv") or "setpriv", "--pdeathsig", "KILL"]
     if os.geteuid() == 0:
@@ -124,7 +124,7 @@ def _as_owner() -> list[str]:
     return command
 
 
-def _binary(name: str) -> str:
+def binary(name: str) -> str:
     """Path of a program of Postgres, the newest version's.  Raises FileNotFoundError."""
     found = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=lambda path: int(path.parts[4]))
     path = str(found[-1]) if found else shutil.which(name)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -64,6 +66,15 @@ def test_yaml_is_a_playbook(block: Block) -> None:
 def test_json_is_json(block: Block) -> None:
     """It can be read."""
     json.loads(block.text)
+
+
+@of("ini")
+def test_a_unit_is_one_of_systemd(block: Block, tmp_path: Path) -> None:
+    """systemd reads it, knows every line of it, and finds its programs where the suite has them."""
+    unit = tmp_path / "stanchion.service"
+    unit.write_text(block.text.replace("/opt/stanchion/.venv/bin", str(Path(sys.executable).parent)))
+    done = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
 @of("toml")

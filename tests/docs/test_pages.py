@@ -18,6 +18,8 @@ RUN = [
     for page in pages()
     if any(block.language == "sh" or "against the server" in block.notes for block in blocks(page))
 ]
+BESIDE = {"docs/how-to/patch-over-ssh.md": ("host",), "docs/how-to/deploy.md": ("postgres",)}
+"""What else a page takes for granted on the network."""
 KEY = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="  # not a secret
 
 
@@ -52,7 +54,7 @@ def test_commands_against_a_server_that_runs(page: str, served: tuple[World, Pat
 @pytest.mark.parametrize("page", [page for page in RUN if starts_its_own(page)])
 def test_commands_from_nothing(page: str, tmp_path: Path) -> None:
     """The same for a page that begins with an empty machine."""
-    with World(tmp_path / "world") as world:
+    with World(tmp_path / "world", *BESIDE.get(page, ())) as world:
         read(page, world, world.checkout("checkout"))
 
 

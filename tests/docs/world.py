@@ -23,8 +23,8 @@ READY = ("is ready: ", "docs world is up")
 class World:
     """The namespaces, and in them a folder that looks like a checkout of the repository."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, *extras: str) -> None:
+        self.folder, self._extras = folder, extras
         self._started: list[subprocess.Popen[bytes]] = []
         self._pid = 0
         self._numbers = 0
@@ -36,7 +36,9 @@ class World:
         if os.geteuid() != 0:
             line.append("--map-root-user")
         log = self.folder / "world.log"
-        process = self._popen([*line, sys.executable, "-m", "tests.docs.services", str(self.folder)], log, ROOT)
+        process = self._popen(
+            [*line, sys.executable, "-m", "tests.docs.services", str(self.folder), *self._extras], log, ROOT
+        )
         wait_for(log, READY[1], process)
         self._pid = int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0])
         return self

@@ -44,6 +44,7 @@ class MailServer:
     taken: list[Taken] = field(default_factory=list)
     refuses: dict[str, str] = field(default_factory=dict)
     answer: str = "250 2.0.0 Ok: queued as 4XyZ"
+    passwords: set[str] = field(default_factory=lambda: {PASSWORD})
     connections: int = 0
     last: SMTP | None = None
 
@@ -66,11 +67,12 @@ class MailServer:
             )
         return self.answer
 
-
-def _authenticate(server: SMTP, session: Session, envelope: Envelope, mechanism: str, data: Any) -> AuthResult:
-    good = isinstance(data, LoginPassword) and (data.login, data.password) == (USER.encode(), PASSWORD.encode())
-    # Unhandled, the server answers by itself.
-    return AuthResult(success=good, handled=False, auth_data=data.login if good else None)
+    def authenticate(self, server: SMTP, session: Session, envelope: Envelope, mechanism: str, data: Any) -> AuthResult:
+        """Lets ``USER`` in with any of ``passwords``."""
+        known = isinstance(data, LoginPassword) and data.login == USER.encode()
+        good = known and data.password.decode("utf-8", "replace") in self.passwords
+        # Unhandled, the server answers by itself.
+        return AuthResult(success=good, handled=False, auth_data=data.login if good else None)
 
 
 @contextlib.asynccontextmanager
@@ -97,7 +99,7 @@ async def mail_server(
                 require_starttls=tls is not None and not implicit,
                 auth_required=login,
                 auth_require_tls=login and not implicit,
-                authenticator=_authenticate,
+                authenticator=kept.authenticate,
                 **options,
             )
         return kept.last

@@ -107,10 +107,10 @@ async def _session(inputs: EmailInput, context: ActionContext) -> AsyncIterator[
             await client.quit(timeout=5)
     finally:
         # close() alone would still send what waits: after a cancel nothing more may leave.
+        # The socket is the transport's, which closes it a moment later: closed here, its number could be another's.
         if client.transport is not None:
             cast(asyncio.WriteTransport, client.transport).abort()
         client.close()
-        connected.close()
 
 
 async def _connect(inputs: EmailInput, context: ActionContext) -> socket.socket:
@@ -229,6 +229,9 @@ async def _data(client: aiosmtplib.SMTP, content: bytes, where: str) -> str:
     if protocol is None:
         raise SMTPServerDisconnected("Connection lost")
     answer = asyncio.ensure_future(protocol.read_response(timeout=None))
+    # It must listen before anything is written: the library drops what comes while nobody waits for it, and a server
+    # near by has answered before a loop such as uvloop comes to a task that is new.
+    await asyncio.sleep(0)
     try:
         await _write_all(transport, _dots_doubled(content), answer)
         if not answer.done():

@@ -40,19 +40,21 @@ def kept(earlier: Earlier) -> Snapshot:
     handling = _handling(earlier)
     for index in range(earlier.plan.main.stop):
         step, record = earlier.plan.steps[index], replace(earlier.steps[index], kept=True)
-        if not _is_kept(earlier, index, handling):
-            if isinstance(step, ForeachStep) and index not in handling and not _in_loop(earlier.plan, index):
-                root.loops[index] = LoopSnapshot(results=_results(earlier, step))
-                iterations.update(_iterations(earlier, step, root.loops[index].results))
-        elif _in_loop(earlier.plan, index):
-            rows[index] = encode_step(record)
-        else:
+        if earlier.plan.is_in_loop(step):
+            if _is_kept(earlier, index, handling):
+                rows[index] = encode_step(record)
+        elif _is_kept(earlier, index, handling):
             io = dict(earlier.io.get(step.id) or {})
             root.records[index] = encode_step(record)
             error = {"code": record.error.code, "message": record.error.message} if record.error else None
             root.values[step.id] = {"status": record.state.value, "output": io.pop("output", None), "error": error}
-            if io:
+            if step.id in earlier.io:
                 told[step.id] = io
+            if isinstance(step, LOOPS):
+                iterations.update(_iterations(earlier, step))
+        elif isinstance(step, ForeachStep) and index not in handling:
+            root.loops[index] = LoopSnapshot(results=_results(earlier, step))
+            iterations.update(_iterations(earlier, step, root.loops[index].results))
     return Snapshot(root=root, rows=rows, io=told, vars=dict(earlier.variables), iterations=iterations)
 
 
@@ -64,10 +66,13 @@ def _results(earlier: Earlier, step: ForeachStep) -> dict[int, Json]:
     return {number: results[number] for number in sorted(done) if number < len(results)}
 
 
-def _iterations(earlier: Earlier, step: ForeachStep, kept: Collection[int]) -> dict[str, list[Json]]:
-    """The records of the iterations that are kept, of those inside of them too, marked as kept."""
+def _iterations(earlier: Earlier, step: AnyStep, kept: Collection[int] | None = None) -> dict[str, list[Json]]:
+    """The records of the iterations that are kept, or of all, and of those inside of them, marked as kept."""
     inside = (earlier.plan.steps[index].id for index in range(step.index, step.after))
-    found = {loop: [row for row in earlier.iterations.get(loop) or [] if row[0][0] in kept] for loop in inside}
+    found = {
+        loop: [row for row in earlier.iterations.get(loop) or [] if kept is None or row[0][0] in kept]
+        for loop in inside
+    }
     return {loop: [_marked(row) for row in rows] for loop, rows in found.items() if rows}
 
 
@@ -102,17 +107,9 @@ def _is_kept(earlier: Earlier, index: int, handling: Collection[int]) -> bool:
     """A step is kept when it completed, or a block around it did; inside of a loop, only with all of the loop."""
     current: int | None = index
     while current is not None:
+        step = earlier.plan.steps[current]
         completed = earlier.steps[current].state is State.COMPLETED and current not in handling
-        if completed and not _in_loop(earlier.plan, current):
+        if completed and not earlier.plan.is_in_loop(step):
             return True
-        current = earlier.plan.steps[current].parent
-    return False
-
-
-def _in_loop(plan: Plan, index: int) -> bool:
-    parent = plan.steps[index].parent
-    while parent is not None:
-        if isinstance(plan.steps[parent], LOOPS):
-            return True
-        parent = plan.steps[parent].parent
+        current = step.parent
     return False

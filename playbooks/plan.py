@@ -182,3 +182,12 @@ class Plan(_Part):
     def main(self) -> Span:
         """The steps of the playbook itself, without those of ``always``."""
         return Span(start=0, stop=self.always.start if self.always else len(self.steps))
+
+    def is_in_loop(self, step: Step) -> bool:
+        """Whether ``step`` stands in a loop, at any depth, and may so run more than once."""
+        parent = step.parent
+        while parent is not None:
+            if isinstance(self.steps[parent], LOOPS):
+                return True
+            parent = self.steps[parent].parent
+        return False

@@ -287,3 +287,30 @@ async def test_it_takes_the_sub_playbooks_at_the_same_revisions(stack: Stack) ->
     assert [by_id(run)["sub"]["output"]["outputs"] for run in (first, again, third, alone)] == [{"v": 1}] * 4
     fresh = await stack.start([{**calls[0], "playbook": middle["slug"]}])
     assert by_id(await stack.finish(fresh))["sub"]["output"]["outputs"] == {"v": 2}
+
+
+async def test_of_a_rerun_with_steps_that_have_no_input(stack: Stack) -> None:
+    """Conditions and loops are kept with their outputs and iterations, however often the run is repeated."""
+    steps = [
+        {"id": "choose", "type": "condition", "expression": "true", "on_true": "each"},
+        echo("over"),
+        {"id": "each", "type": "foreach", "items": [1, 2], "steps": [echo("leaf", by="{{ execution.id }}")]},
+        {"id": "again", "type": "while", "expression": "index < 1", "steps": [echo("turn")]},
+        fails("bad"),
+    ]
+    first = await stack.start(steps)
+    before = by_id(await stack.finish(first, include="io,iterations"))
+    second = await again(stack, first, include="io,iterations")
+    third = await again(stack, second["execution_id"], include="io,iterations")
+    for done in (second, third):
+        found = by_id(done)
+        assert (done["status"], found["over"]["status"], found["choose"]["output"]) == (
+            "failed",
+            "skipped",
+            {"result": True},
+        )
+        assert [found[name]["output"] for name in ("each", "again")] == [
+            before[name]["output"] for name in ("each", "again")
+        ]
+        assert [len(found[name]["iteration_records"]) for name in ("each", "again")] == [2, 1]
+        assert found["each"]["iteration_records"][0]["steps"][0]["kept"] is True

@@ -14,7 +14,7 @@ RUNNER_ERRORS: Mapping[str, str] = {
     "longer `timeout`, or the action a longer one of its own.",
     "outcome_unknown": "The worker vanished in the middle of an action that must not be repeated. Look at the other "
     "side whether it was done, then run the playbook again.",
-    "output_too_large": "The result has more than 32 MiB: ask for less.",
+    "output_too_large": "The result has more than 32 MiB, or more than 100 levels of lists and objects: ask for less.",
     "internal": "The action has a fault; the worker's log has the whole of it. Report it to whoever made the action.",
     "invalid_call": "API and worker are not of the same version: bring both to the same one.",
 }

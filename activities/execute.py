@@ -25,6 +25,8 @@ from activities.scrub import Scrubber, scrub_logs, scrubber_of, scrubbing
 from activities.secrets import EnvironmentSecrets, SecretChain, SecretResolver, fill_in, look_up
 from activities.stores import Stores
 from playbooks.contract import ActionCall, ActionResult
+from playbooks.fields import MAX_DURATION
+from playbooks.record import MAX_NESTING, nesting
 
 HEARTBEAT_INTERVAL = 1.0
 """Seconds between heartbeats."""
@@ -126,6 +128,10 @@ async def _answer(
             result = ActionResult(output=scrubber.value(_dump(await action.run(inputs, context))))
     except SystemExit as error:  # it would end the whole worker, and every other run on it
         raise RuntimeError(f"the action asked the worker to exit ({error.code})") from error
+    levels = max(nesting(result.output), nesting(result.effects))
+    if levels > MAX_NESTING:
+        message = f"The result is nested {levels} levels deep; at most {MAX_NESTING} are kept."
+        raise ActionError("output_too_large", message, retryable=False)
     size = len(result.model_dump_json().encode())
     if size > OUTPUT_LIMIT:
         raise ActionError(
@@ -244,12 +250,17 @@ def _failure(name: str, error: ActionError, scrubber: Scrubber) -> ApplicationEr
     log.info("Action %s failed: %s: %s", name, error.code, message)
     return ApplicationError(
         message,
-        {"retryable": error.retryable, "retry_after": error.retry_after},
+        {"retryable": error.retryable, "retry_after": _wait(error.retry_after)},
         type=error.code,
         non_retryable=True,
         # An answer of the action, not a fault of the worker: Temporal neither warns of it nor counts it as one.
         category=ApplicationErrorCategory.BENIGN,
     )
+
+
+def _wait(asked: float | None) -> float | None:
+    """The seconds that an action asks to be left alone, at most as long as a step may wait at all."""
+    return min(float(asked), MAX_DURATION) if isinstance(asked, int | float) and asked > 0 else None
 
 
 def _unexpected(name: str, error: Exception, scrubber: Scrubber) -> ApplicationError:

@@ -25,13 +25,13 @@ from __future__ import annotations
 import base64
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from playbooks import times
 from playbooks.functions import FOREIGN, FUNCTIONS
 from playbooks.plan import Tree
-from playbooks.record import Json
+from playbooks.record import MAX_NESTING, Json
 from playbooks.values import (
     Budget,
     BudgetError,
@@ -51,52 +51,57 @@ from playbooks.values import (
 
 __all__ = ["Budget", "BudgetError", "EvaluationError", "evaluate"]
 
-MAX_DEPTH = 100
-"""Levels of lists and maps in a result that was made by an expression."""
-
 Scope = Mapping[str, Any]
 
 
-def evaluate(tree: Tree, names: Mapping[str, Json], budget: Budget | None = None) -> Json:
+def evaluate(tree: Tree, names: Mapping[str, Json], budget: Budget | None = None, within: int = 0) -> Json:
     """The JSON value of ``tree`` over ``names``.
 
     Timestamps become RFC 3339 text, durations text such as ``90s``, bytes base64, types their names.  A part of
-    ``names`` that is referred to whole is returned itself, not copied.  Raises EvaluationError.
+    ``names`` that is referred to whole is returned itself, not copied.  The value is to stand ``within`` so many
+    levels of lists and objects.  Raises EvaluationError.
     """
     budget = budget or Budget()
     value = _walk(tree, names, budget)
     if budget.foreign:
         value = to_json(value, budget)
-    measure(value, budget)
+    measure(value, budget, within)
     return value
 
 
-def measure(value: Json, budget: Budget) -> None:
-    """Takes the size of ``value`` in JSON from the bytes of ``budget``.
+def measure(value: Json, budget: Budget, within: int = 0) -> None:
+    """Takes the size of ``value``, which stands ``within`` so many levels, in JSON from the bytes of ``budget``.
 
     A value may hold one and the same list many times over: small in memory, huge as text, so the walk stops in time.
-    Raises BudgetError.
+    Raises BudgetError, and EvaluationError for a value that is nested too deeply.
     """
-    pending = [value]
-    while pending:
-        item = pending.pop()
-        if isinstance(item, str):
-            budget.take(len(json.dumps(item, ensure_ascii=False).encode("utf-8", "replace")))
-        elif isinstance(item, list):
-            budget.take(2 + len(item))
-            pending.extend(item)
-        elif isinstance(item, dict):
-            budget.take(2 + sum(len(key) + 4 for key in item))
-            pending.extend(item.values())
-        else:
-            budget.take(5)
+    level, depth = [value], within
+    while level:
+        if depth > MAX_NESTING:
+            raise EvaluationError(f"the value is nested deeper than {MAX_NESTING}")
+        level, depth = [part for item in level for part in _measured(item, budget)], depth + 1
+
+
+def _measured(item: Json, budget: Budget) -> Iterable[Json]:
+    """Takes the size of ``item`` without its parts; these."""
+    if isinstance(item, str):
+        budget.take(len(json.dumps(item, ensure_ascii=False).encode("utf-8", "replace")))
+    elif isinstance(item, list):
+        budget.take(2 + len(item))
+        return item
+    elif isinstance(item, dict):
+        budget.take(2 + sum(len(key) + 4 for key in item))
+        return item.values()
+    else:
+        budget.take(5)
+    return ()
 
 
 def to_json(value: Value, budget: Budget, depth: int = 0) -> Json:
     """``value`` with everything that JSON lacks as text.  Raises EvaluationError for what cannot be told as JSON."""
     budget.step()
-    if depth > MAX_DEPTH:
-        raise EvaluationError(f"the value is nested deeper than {MAX_DEPTH}")
+    if depth > MAX_NESTING:
+        raise EvaluationError(f"the value is nested deeper than {MAX_NESTING}")
     if isinstance(value, list):
         return [to_json(item, budget, depth + 1) for item in value]
     if isinstance(value, dict):

@@ -21,6 +21,7 @@ from playbooks.values import (
     TypeName,
     UInt,
     Value,
+    as_double,
     as_key,
     compare,
     describe,
@@ -264,7 +265,7 @@ def _digits(text: str, name: str) -> int:
 
 def _to_double(budget: Budget, value: Value) -> float:
     if kind(value) in ("int", "uint", "double"):
-        return float(value)
+        return _double(budget, as_double(value))
     if not isinstance(value, str):
         raise no_overload("double", value)
     body = value.strip(_SPACE)

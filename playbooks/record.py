@@ -14,6 +14,21 @@ from playbooks.states import State
 Json = Any
 """A JSON value: None, bool, int, float, str, list or dict with string keys."""
 
+MAX_NESTING = 100
+"""Levels of lists and objects in a value that a run works with.
+
+The reader of what stands in Temporal's history stops at 200, and the records of a run put some around a value.
+"""
+
+
+def nesting(value: Json) -> int:
+    """The levels of lists and objects in ``value``."""
+    levels, inside = 0, [value]
+    while inside := [item for item in inside if isinstance(item, dict | list)]:
+        levels += 1
+        inside = [part for item in inside for part in (item.values() if isinstance(item, dict) else item)]
+    return levels
+
 
 @dataclass(frozen=True, slots=True)
 class ErrorInfo:

@@ -13,10 +13,11 @@ so that no text in the data can forge one.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from playbooks.contract import SecretPart, SecretSlot
+from playbooks.document import pointer
 from playbooks.evaluation import Budget, EvaluationError, evaluate
 from playbooks.plan import Template
 from playbooks.record import Json
@@ -51,16 +52,12 @@ def render(template: Template, names: Mapping[str, Json], budget: Budget | None 
     secrets: list[SecretSlot] = []
     for path, kind, what in slots:
         try:
-            filled = evaluate(what, names, budget) if kind == "value" else _text(path, what, names, budget, secrets)
+            whole = kind == "value"
+            filled = evaluate(what, names, budget, len(path)) if whole else _text(path, what, names, budget, secrets)
         except EvaluationError as error:
             raise type(error)(f"{pointer(path) or 'the template'}: {error}") from None
         _put(result, path, filled)
     return Rendered(result[0], secrets)
-
-
-def pointer(path: Sequence[str | int]) -> str:
-    """The JSON Pointer (RFC 6901) of a path."""
-    return "".join("/" + str(key).replace("~", "~0").replace("/", "~1") for key in path)
 
 
 def as_text(value: Json) -> str:

@@ -116,6 +116,14 @@ def kind(value: Value) -> str:
     raise EvaluationError(f"a {type(value).__name__} is no value of an expression")
 
 
+def as_double(value: int | float) -> float:
+    """``value`` as a double; an integer of JSON that is beyond their range is infinite, as IEEE 754 rounds it."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
 def no_overload(name: str, *values: Value) -> EvaluationError:
     """The error for an operator or function that does not take values of these types."""
     return EvaluationError(f"no such overload: {name}({', '.join(kind(value) for value in values)})")
@@ -169,8 +177,8 @@ def _equal_scalars(left: Value, right: Value, left_kind: str, right_kind: str) -
     return left_kind == right_kind and bool(left == right)
 
 
-def _numbers(left: Value, right: Value, as_double: bool) -> bool:
-    return float(left) == float(right) if as_double else int(left) == int(right)
+def _numbers(left: Value, right: Value, doubles: bool) -> bool:
+    return as_double(left) == as_double(right) if doubles else int(left) == int(right)
 
 
 def compare(left: Value, right: Value, name: str) -> int | None:
@@ -178,7 +186,7 @@ def compare(left: Value, right: Value, name: str) -> int | None:
     kinds = kind(left), kind(right)
     if kinds[0] in NUMBERS and kinds[1] in NUMBERS:
         if "double" in kinds:
-            left, right = float(left), float(right)
+            left, right = as_double(left), as_double(right)
             if math.isnan(left) or math.isnan(right):
                 return None
     elif kinds[0] != kinds[1] or kinds[0] not in _ORDERED:

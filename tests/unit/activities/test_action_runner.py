@@ -20,6 +20,7 @@ from activities.action import Action, ActionContext, ActionError, Rehearsal
 from activities.catalogue import ActionCatalogue, load_catalogue
 from activities.core import AnyObject
 from activities.execute import OUTPUT_LIMIT
+from playbooks.fields import MAX_DURATION
 from tests.unit.activities.action_support import Stage, make_stage
 
 Body = Callable[[AnyObject, ActionContext], Awaitable[AnyObject]]
@@ -277,6 +278,41 @@ async def test_a_large_output_is_refused() -> None:
     error = await failure_of(stage_of(flood))
     assert (error.type, error.details[0]["retryable"]) == ("output_too_large", False)
     assert str(OUTPUT_LIMIT) in error.message
+
+
+def nested(levels: int) -> object:
+    """Lists in one another."""
+    value: object = 1
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+async def test_an_output_that_is_nested_too_deeply_is_refused() -> None:
+    """The workflow could not read it, and would wait for ever; an object and 99 lists can still be read."""
+
+    async def nest(inputs: AnyObject, context: ActionContext) -> AnyObject:
+        return AnyObject({"deep": nested(inputs.root["levels"])})
+
+    stage = stage_of(nest)
+    for levels in (100, 220):
+        error = await failure_of(stage, parameters={"levels": levels})
+        assert (error.type, error.details[0]["retryable"]) == ("output_too_large", False)
+        assert f"{levels + 1} levels" in error.message
+    assert (await stage.perform("test.action", parameters={"levels": 99})).output == {"deep": nested(99)}
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [(3, 3.0), (None, None), (float("inf"), MAX_DURATION), (float("nan"), None), (-1, None), ("soon", None)],
+)
+async def test_a_wait_that_no_run_could_keep(asked: object, told: float | None) -> None:
+    """Whatever an action of others asks for, the interpreter is told a time that it can wait."""
+
+    async def wait(inputs: AnyObject, context: ActionContext) -> AnyObject:
+        raise ActionError("busy", "Not now.", retry_after=asked)  # type: ignore[arg-type]
+
+    assert (await failure_of(stage_of(wait))).details[0]["retry_after"] == told
 
 
 async def test_an_output_just_below_the_limit_is_kept() -> None:

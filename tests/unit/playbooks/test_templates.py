@@ -219,3 +219,33 @@ def test_braces_in_an_expression_are_parentheses(source: str, result: str) -> No
     """As S4E writes them; every character keeps its place, for the faults."""
     assert braces_to_parentheses(source) == result
     assert len(result) == len(source)
+
+
+def test_the_levels_of_a_value_are_bounded() -> None:
+    """Those of the value that a template fills in, and those around it, together: what is deeper nobody can read."""
+    deep: Any = 1
+    for _ in range(98):
+        deep = {"a": deep}
+    names = {**NAMES, "asset": deep}
+    template = compile_template([["{{ asset }}"]], compiler).template
+    assert render(template, names).value == [[deep]]
+    for around in ([[["{{ asset }}"]]], {"a": [["{{ [asset] }}"]]}):
+        with pytest.raises(EvaluationError, match="nested deeper than 100"):
+            render(compile_template(around, compiler).template, names)
+
+
+@pytest.mark.parametrize(
+    ("source", "value"),
+    [
+        ("n > 1.5", True),
+        ("n < 1.5", False),
+        ("-0.5 > n", False),
+        ("n == 1.5", False),
+        ("n in [1.5]", False),
+        ("double(n) > 1e308", True),
+    ],
+)
+def test_integers_of_json_that_are_beyond_every_double(source: str, value: bool) -> None:
+    """They compare like any number; a service may answer with one."""
+    template = compile_template("{{ " + source + " }}", compiler).template
+    assert render(template, {"n": 10**400}).value is value

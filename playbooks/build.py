@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from playbooks.check import Checker, Path
+from playbooks.contract import SET_ACTION
 from playbooks.definition import Head
 from playbooks.flow import Targets
 from playbooks.layout import Place, Reader
@@ -40,8 +41,6 @@ from playbooks.step_definitions import (
     WhileDefinition,
 )
 from playbooks.templates import constant
-
-SET_ACTION = "core.set"
 
 
 @dataclass(frozen=True, slots=True)

@@ -159,7 +159,7 @@ class Checker:
             case "asset":
                 return _field_fault("asset", reference.path, ASSET_FIELDS)
             case "execution":
-                ended = reader.own is not None and reader.own.index >= self.layout.always
+                ended = any(place.index >= self.layout.always for place in reader.chain)
                 return _field_fault("execution", reference.path, ENDED_FIELDS if ended else EXECUTION_FIELDS)
             case "secrets":
                 return "secrets may be used only in the parameters of an action"

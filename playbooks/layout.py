@@ -142,6 +142,11 @@ class Reader:
         return cls(place.end, (place, *place.around()))
 
     @property
+    def chain(self) -> tuple[Place, ...]:
+        """The step that it is of, where it is of one, and the blocks around."""
+        return ((self.own,) if self.own else ()) + self.blocks
+
+    @property
     def in_loop(self) -> bool:
         """True where ``item`` or ``index`` has a value."""
         return any(block.is_loop for block in self.blocks)
@@ -153,8 +158,7 @@ class Reader:
 
     def stands_in(self, block: Place, sequence: int) -> bool:
         """Whether the reader's way into ``block`` goes through the steps of that ``sequence``."""
-        chain = ((self.own,) if self.own else ()) + self.blocks
-        return any(place.parent is block and place.sequence == sequence for place in chain)
+        return any(place.parent is block and place.sequence == sequence for place in self.chain)
 
 
 def _bodies(place: Place) -> list[list[tuple[Path, Json]]]:

@@ -33,7 +33,7 @@ from playbooks.states import State
 from workflows import snapshot
 from workflows.clock import iso, now_ms
 from workflows.expressions import EXPRESSION_ERROR, rendered
-from workflows.machine import TIMED_OUT, Machine, Parked, stopped_by
+from workflows.machine import TIME_IS_OVER, TIMED_OUT, Machine, Parked, stopped_by
 from workflows.scope import Scope, Stop
 from workflows.settling import close, io_of, iterations_of
 from workflows.state import RunState
@@ -64,7 +64,7 @@ class PlaybookWorkflow:
             self._machine.approvals.resume(self._state, given.resume.decisions)
             self._limit_at = given.resume.limit_at or self._limit_at
             if given.resume.timed_out:
-                self._main.stop(Stop.TIME_LIMIT)
+                self._main.stop(Stop.TIME_LIMIT, TIME_IS_OVER)
 
     @workflow.run
     async def run(self, args: Sequence[RawValue]) -> dict[str, Json]:
@@ -135,8 +135,7 @@ class PlaybookWorkflow:
         outputs = self._main_end.outputs
         if plan.always is not None and self._main.stopping is not Stop.CANCEL:
             self._end_limit()
-            state.execution["status"] = (State.FAILED if error else State.COMPLETED).value
-            state.execution["error"] = {"code": error.code, "message": error.message} if error else None
+            state.main_ended(error)
             after = await self._machine.walk(state.root, plan.always, self._always)
             error = error or after
         self._end(error, outputs)
@@ -158,15 +157,15 @@ class PlaybookWorkflow:
 
     async def _limit(self, until: int) -> None:
         await workflow.sleep(max(0.0, (until - now_ms()) / 1000), summary="time limit of the run")
-        self._main.stop(Stop.TIME_LIMIT)
+        self._main.stop(Stop.TIME_LIMIT, TIME_IS_OVER)
 
     def _end_main(self, error: ErrorInfo | None) -> tuple[ErrorInfo | None, Json]:
         """How the steps of the playbook itself ended: the failure, or the outputs of the run."""
         state, main = self._state, self._state.plan.main
         if self._main.stopping is Stop.TIME_LIMIT:
             state.stopped(stopped_by(Stop.TIME_LIMIT), now_ms())
-            state.passed_over(state.root, range(main.start, main.stop), State.SKIPPED, "the run reached its time limit")
-            return ErrorInfo(TIMED_OUT, f"the run reached its time limit of {state.plan.timeout:g} s"), None
+            state.passed_over(state.root, range(main.start, main.stop), State.SKIPPED, TIME_IS_OVER)
+            return ErrorInfo(TIMED_OUT, f"{TIME_IS_OVER} of {state.plan.timeout:g} s"), None
         if error is None and state.plan.outputs is not None and self._main.stopping is None:
             try:
                 return None, rendered(state, state.plan.outputs, state.root.names).value

@@ -28,6 +28,7 @@ from workflows.scope import Scope, Stop
 from workflows.state import RunState
 
 TIMED_OUT = "timed_out"
+TIME_IS_OVER = "the run reached its time limit"
 
 HARD_EVENTS = 8_000
 """Events of history at which nothing more is begun: what is under way ends, and the run continues as new."""
@@ -196,29 +197,33 @@ class Machine:
         raise Parked
 
     async def _step(self, frame: Frame, step: AnyStep, scope: Scope) -> Outcome:
-        state = self.state
-        resumed = frame.record(step.index).state is State.RUNNING
-        if step.when is not None and not resumed:
-            try:
-                if not truth(state, step.when, frame.names):
-                    reason = "its condition `when` is false"
-                    state.passed_over(frame, range(step.index, step.after), State.SKIPPED, reason)
-                    return Outcome(State.SKIPPED)
-            except EvaluationError as error:
-                state.started(frame, step, now_ms())
-                outcome = Outcome(State.FAILED, error=ErrorInfo(EXPRESSION_ERROR, f"when: {error}"))
-                state.finished(frame, step, outcome, now_ms())
+        state, at = self.state, At(self, frame, scope, step)
+        outcome: Outcome | None = None
+        if frame.record(step.index).state is not State.RUNNING:
+            outcome = self._of_when(at)
+            if outcome is not None and outcome.state is State.SKIPPED:
+                state.passed_over(frame, range(step.index, step.after), State.SKIPPED, outcome.reason)
                 return outcome
-        if not resumed:
             state.started(frame, step, now_ms())
-        at = At(self, frame, scope, step)
-        if type(step) in self._blocks:
-            outcome = self._of_block(at, await self._blocks[type(step)](at))
-        else:
-            outcome = await self._leaf(at)
+        if outcome is None:
+            outcome = await self._run(at)
         self._leave_inside(at, outcome)
         state.finished(frame, step, outcome, now_ms())
         return outcome
+
+    def _of_when(self, at: At) -> Outcome | None:
+        """What `when` makes of a step before it has begun: skipped, failed, or None where it is to run."""
+        when = at.step.when
+        try:
+            if when is None or truth(self.state, when, at.names):
+                return None
+        except EvaluationError as error:
+            return Outcome(State.FAILED, error=ErrorInfo(EXPRESSION_ERROR, f"when: {error}"))
+        return Outcome(State.SKIPPED, reason="its condition `when` is false")
+
+    async def _run(self, at: At) -> Outcome:
+        block = self._blocks.get(type(at.step))
+        return await self._leaf(at) if block is None else self._of_block(at, await block(at))
 
     async def _leaf(self, at: At) -> Outcome:
         """Runs a step in a task of its own; how it ended, in the light of a stop that may have reached it."""
@@ -230,15 +235,18 @@ class Machine:
                 return _cancelled(outcome.output, "the action finished although it was told to stop")
             return outcome
         if task.cancelled() or is_cancelled_exception(task.exception() or Exception()):
-            return _stopped(at.scope)
+            return stopped_by(at.scope.told, at.scope.reason)
         assert error is not None
         raise error
 
     def _of_block(self, at: At, outcome: Outcome) -> Outcome:
-        """What a stop from outside of a block makes of it; what was done inside stays known."""
-        if at.scope.told is None:
+        """What a stop from outside of a block makes of it; what was done inside stays known.
+
+        A cancel counts before the steps at work are told of it: from then on the block has begun nothing more.
+        """
+        if at.scope.stopping is None:
             return outcome
-        return replace(_stopped(at.scope), output=outcome.output)
+        return replace(stopped_by(at.scope.stopping, at.scope.reason), output=outcome.output)
 
     def _leave_inside(self, at: At, outcome: Outcome) -> None:
         """The steps of a block that has ended and that never began."""
@@ -248,17 +256,12 @@ class Machine:
             self.state.passed_over(at.frame, inside, State.SKIPPED, reason)
 
 
-def _stopped(scope: Scope) -> Outcome:
-    """The outcome of a step that was stopped."""
-    return stopped_by(scope.told, scope.reason)
-
-
 def stopped_by(cause: Stop | None, reason: str | None = None) -> Outcome:
     """The outcome of a step that was stopped for ``cause``; without one, it was not the run that stopped it."""
     if cause is Stop.CANCEL:
         return _cancelled(None, None)
     if cause is Stop.TIME_LIMIT:
-        return Outcome(State.FAILED, error=ErrorInfo(TIMED_OUT, "the run reached its time limit"))
+        return Outcome(State.FAILED, error=ErrorInfo(TIMED_OUT, TIME_IS_OVER))
     if cause is Stop.FAILURE:
         return _cancelled(None, reason)
     return Outcome(State.FAILED, error=ErrorInfo("cancelled", "the action was cancelled, and not by this run"))

@@ -40,7 +40,7 @@ def restore(state: RunState, snapshot: Snapshot) -> None:
     for step_id, io in snapshot.io.items():
         known = state.root.values.get(step_id) or {}
         state.record.io[step_id] = StepIo(output=known.get("output"), **io)
-    state.vars.update(snapshot.vars)
+    state.assigned(snapshot.vars)
     state.iterations.update(snapshot.iterations)
     state.begun = sum(map(len, state.iterations.values()))
 

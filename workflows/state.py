@@ -51,7 +51,7 @@ class RunState:
         self.root = Frame((), names)
         self.iterations: dict[str, list[Json]] = {}
         for step in given.plan.steps:
-            if not _in_loop(self.plan.steps, step):
+            if not self.plan.is_in_loop(step):
                 self.root.records[step.index] = self.record.steps[step.index]
 
     def frames(self) -> Iterator[Frame]:
@@ -173,11 +173,24 @@ class RunState:
             step = self.plan.steps[index]
             for _, inner in sorted(loop.open.items()):
                 self._stop_frame(inner, outcome, now)
-                self.passed_over(inner, range(step.index + 1, step.after), left, None)
+                reason = outcome.error.message if outcome.error else None
+                self.passed_over(inner, range(step.index + 1, step.after), left, reason)
                 self.iteration_ended(frame, step, inner, outcome.state, outcome.error, now)
         for index, record in sorted(frame.records.items()):
             if record.state is State.RUNNING:
                 self.finished(frame, self.plan.steps[index], outcome, now)
+
+    def assigned(self, values: Mapping[str, Json]) -> None:
+        """Variables were set.  What an expression gave of the variables before is not changed by it."""
+        self.vars = {**self.vars, **values}
+        for frame in self.frames():
+            frame.names["vars"] = self.vars
+
+    def main_ended(self, error: ErrorInfo | None) -> None:
+        """The steps of the playbook itself are over, and those of ``always`` see how."""
+        told = {"code": error.code, "message": error.message} if error else None
+        self.execution = {**self.execution, "status": (State.FAILED if error else State.COMPLETED).value, "error": told}
+        self.root.names["execution"] = self.execution
 
     def ended(self, state: State, now: int, error: ErrorInfo | None, outputs: Json = None) -> None:
         """The run has ended."""
@@ -250,12 +263,3 @@ def _together(runs: Tally | None) -> State:
         if getattr(runs, state.value):
             return state
     return State.SKIPPED
-
-
-def _in_loop(steps: list[AnyStep], step: AnyStep) -> bool:
-    parent = step.parent
-    while parent is not None:
-        if isinstance(steps[parent], LOOPS):
-            return True
-        parent = steps[parent].parent
-    return False

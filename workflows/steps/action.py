@@ -84,7 +84,7 @@ async def run_action(at: At) -> Outcome:
         answer = await _attempt(at, attempt, filled)
         if isinstance(answer, ActionResult):
             if step.action == SET_ACTION and isinstance(answer.output, dict):
-                at.state.vars.update(answer.output)
+                at.state.assigned(answer.output)
             return Outcome(State.COMPLETED, answer.output, would=answer.would, effects=answer.effects)
         if not answer.retryable or attempt >= step.retry.max_attempts:
             return Outcome(State.FAILED, error=answer.error)

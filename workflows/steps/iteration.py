@@ -37,7 +37,7 @@ async def run_iteration(
             loop.results[number] = _result(at, frame, output)
         except EvaluationError as problem:
             state, error = State.FAILED, ErrorInfo(EXPRESSION_ERROR, f"output: {problem}")
-    left = State.CANCELLED if scope.told is Stop.CANCEL else State.SKIPPED
+    left = State.CANCELLED if scope.stopping is Stop.CANCEL else State.SKIPPED
     at.state.passed_over(frame, range(step.body.start, step.body.stop), left, scope.reason)
     at.state.iteration_ended(at.frame, step, frame, state, error, now_ms())
     return error
@@ -46,6 +46,7 @@ async def run_iteration(
 def _result(at: At, frame: Frame, output: Template | None) -> Json:
     if output is not None:
         return rendered(at.state, output, frame.names).value
-    ended = [at.state.plan.steps[index].id for index in sorted(frame.records)]
-    done = [step for step in ended if frame.values.get(step, {}).get("status") == State.COMPLETED.value]
-    return frame.values[done[-1]]["output"] if done else None
+    body = at.state.plan.steps[at.step.body.start : at.step.body.stop]
+    ended = [frame.values[step.id] for step in body if step.parent == at.step.index and step.id in frame.values]
+    done = [value["output"] for value in ended if value["status"] == State.COMPLETED.value]
+    return done[-1] if done else None

@@ -30,7 +30,7 @@ async def run_parallel(at: At) -> Outcome:
     failed = [error for error in errors if error is not None]
     if not failed:
         return Outcome(State.COMPLETED, output)
-    if at.scope.told is None:
+    if at.scope.stopping is None:
         reason = f"{step.id} was stopped: {failed[0].message}"
         at.state.passed_over(at.frame, range(step.index + 1, step.after), State.SKIPPED, reason)
     return Outcome(State.FAILED, output, failed[0])

@@ -408,3 +408,64 @@ async def test_a_playbook_in_the_words_of_s4e(stack: Stack, tags: dict[str, str]
         "undo": "skipped",
     }
     assert by_id(status)["one"]["output"] == {"id": "F-1"}
+
+
+@pytest.mark.parametrize("kind", ["parallel", "foreach"])
+async def test_a_block_whose_when_cannot_be_evaluated(stack: Stack, kind: str) -> None:
+    """The block fails, and what is inside of it is skipped, not left pending, in the run as in an iteration."""
+    inside = {"parallel": {"branches": [[echo("inner")]]}, "foreach": {"items": [1], "steps": [echo("inner")]}}[kind]
+    block = {"id": "block", "type": kind, "when": "asset.tags.none == 1", "on_failure": "continue", **inside}
+    status = await run(stack, [block, echo("after")])
+    assert statuses(status) == {"block": "failed", "inner": "skipped", "after": "completed"}
+    assert by_id(status)["inner"]["reason"] == "block ended without it"
+    looped = await run(stack, [{"id": "each", "type": "foreach", "items": [1], "steps": [block]}])
+    assert statuses(looped) == {"each": "completed", "block": "failed", "inner": "skipped"}
+
+
+async def test_what_an_iteration_gives_by_default(stack: Stack) -> None:
+    """The output of the last step of its body that completed; of a block that is the block's, not an inner step's."""
+    both = {"id": "both", "type": "parallel", "branches": [[echo("x", n=1)], [echo("y", n=2)]]}
+    body = [echo("a", n=0), {**both, "when": "item == 1"}]
+    status = await run(stack, [{"id": "each", "type": "foreach", "items": [1, 2], "steps": body}])
+    assert by_id(status)["each"]["output"]["results"] == [{"x": {"n": 1}, "y": {"n": 2}}, {"n": 0}]
+
+
+async def test_variables_that_change_later(stack: Stack) -> None:
+    """What an expression gave of all of `vars` or `execution` stays as it was, in results and in recorded inputs."""
+    steps = [
+        echo("early", vars="{{ vars }}", execution="{{ execution }}"),
+        {
+            "id": "each",
+            "type": "foreach",
+            "items": [1, 2],
+            "output": "{{ vars }}",
+            "steps": [{"id": "assign", "type": "set", "vars": {"n": "{{ item }}"}}],
+        },
+    ]
+    status = await run(stack, steps, always=[echo("last", state="{{ execution.status }}", vars="{{ vars }}")])
+    found = by_id(status)
+    assert found["each"]["output"]["results"] == [{"n": 1}, {"n": 2}]
+    assert found["early"]["input"]["vars"] == {}
+    assert set(found["early"]["input"]["execution"]) == {"id", "dry_run", "started_at"}
+    assert found["last"]["output"] == {"state": "completed", "vars": {"n": 2}}
+
+
+async def test_always_sees_how_the_run_ended_in_its_loops(stack: Stack) -> None:
+    """In the expression of a `while`, and in what each iteration gives, as everywhere in `always`."""
+    loop = {"id": "again", "type": "while", "expression": "execution.status == 'failed' && index < 2"}
+    each = {"id": "each", "type": "foreach", "items": [1], "output": "{{ execution.error.code }}"}
+    always = [{**loop, "steps": [echo("x")]}, {**each, "steps": [echo("y")]}]
+    found = by_id(await run(stack, [fails("bad")], always=always))
+    assert (found["again"]["output"]["count"], found["each"]["output"]["results"]) == (2, ["failed"])
+
+
+async def test_the_time_limit_says_why_steps_of_blocks_never_began(stack: Stack) -> None:
+    """Every skipped step has its reason, at any depth."""
+    each = {"id": "each", "type": "foreach", "items": [1, 2], "steps": [sleeps("work", 60), echo("later")]}
+    both = {"id": "both", "type": "parallel", "branches": [[sleeps("beside", 60), echo("behind")], [each]]}
+    status = await run(stack, [both, echo("after")], timeout_minutes=0.02, include="iterations")
+    found = by_id(status)
+    assert {found[name]["status"] for name in ("behind", "later", "after")} == {"skipped"}
+    assert {found[name]["reason"] for name in ("behind", "after")} == {"the run reached its time limit"}
+    [record] = found["each"]["iteration_records"]
+    assert [step["reason"] for step in record["steps"]] == [None, "the run reached its time limit"]

@@ -146,6 +146,28 @@ async def test_in_the_activation_that_brings_a_result(tmp_path: Path, by: str) -
         assert (states(status), status["steps"][0]["output"]) == (["completed", "cancelled"], {"slept": 1.0})
 
 
+@pytest.mark.parametrize("kind", ["parallel", "foreach", "while"])
+async def test_of_a_block_in_the_activation_that_brings_a_result(tmp_path: Path, kind: str) -> None:
+    """A block that a cancel keeps from its next step is cancelled, and so is that step; what had finished stays."""
+    body = [{**sleep(1), "id": "first"}, {**ECHO, "id": "second"}]
+    block = {
+        "parallel": {"type": "parallel", "branches": [body]},
+        "foreach": {"type": "foreach", "items": [1], "steps": body},
+        "while": {"type": "while", "expression": "index < 1", "steps": body},
+    }[kind]
+    async with running_stack(stack_settings(tmp_path, drain_seconds=10)) as stack:
+        execution = await stack.start([{"id": "block", **block}, ECHO])
+        running = await stack.until_step(execution, 1, "running")
+        handle = stack.temporal.get_workflow_handle(running["temporal"]["workflow_id"])
+        # A worker that drains takes no more workflow tasks, and lets its activity end.
+        await stack.stop_worker()
+        assert not (await handle.describe()).raw_description.pending_activities
+        await handle.cancel()
+        await stack.start_worker()
+        status = await stack.finish(execution)
+    assert states(status) == ["cancelled", "completed", "cancelled", "cancelled"]
+
+
 async def test_from_the_temporal_web_ui(stack: Stack) -> None:
     """A cancel in Temporal reads as true as one through the API."""
     execution = await stack.start([ECHO, sleep(60), ECHO])

@@ -33,7 +33,8 @@ MEANINGS: Final = {
     422: "The parameters violate the playbook's schema, or the Idempotency-Key was used with another body.",
     429: "Too many requests; see Retry-After.",
     500: "Something went wrong inside.",
-    503: "The database or Temporal cannot be reached, or too many starts wait; nothing was done; see Retry-After.",
+    503: "The database or Temporal cannot be reached, or too many starts wait; the message says what was done. See "
+    "Retry-After.",
 }
 EVERYWHERE: Final = (400, 401, 403, 429, 500, 503)
 """Codes that any ``/api`` route can answer with."""

@@ -56,7 +56,7 @@ class Decider:
                 raise NotApprover(_sentence(refusal)) from refusal
             raise NotWaiting(_sentence(refusal), execution_id=row.id) from refusal
         except NoAnswer as error:
-            raise Unavailable("worker", f"{error}; it may still be taken: ask again") from error
+            raise Unavailable("worker", str(error), so_far="the decision may still be taken: ask again") from error
 
 
 def _sentence(refusal: DecisionRefused) -> str:

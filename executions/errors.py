@@ -134,14 +134,14 @@ class IdempotencyMismatch(Refusal):
 
 
 class Unavailable(Refusal):
-    """``dependency`` (``database`` or ``temporal``) cannot be reached, and nothing was done."""
+    """``dependency`` (``database``, ``temporal`` or ``worker``) cannot be reached; the message says what was done."""
 
     status = 503
     code = "unavailable"
 
-    def __init__(self, dependency: str, reason: str, retry_after: int = 2) -> None:
+    def __init__(self, dependency: str, reason: str, retry_after: int = 2, so_far: str = "nothing was changed") -> None:
         super().__init__(
-            f"The {dependency} cannot be reached; nothing was changed.",
+            f"The {dependency} cannot be reached; {so_far}.",
             [Detail("", f"{dependency}: {reason}")],
             headers={"Retry-After": str(retry_after)},
             extra={"dependency": dependency},

@@ -222,13 +222,14 @@ class Starter:
             await self.database.write(executions.discard, new.id)
             raise TooLarge(INPUT_LIMIT) from error
         except TemporalUnavailable as error:
-            await self._withdraw(new, revision, error)
-            raise Unavailable("temporal", str(error)) from error
+            raise await self._withdrawn(new, revision, error) from error
         self.reader.metrics.started(new.source)
         return _pending(new, revision, given, run_id)
 
-    async def _withdraw(self, new: NewExecution | ExecutionRow, revision: Revision, error: TemporalUnavailable) -> None:
-        """Nothing may come of a start that is answered with 503.
+    async def _withdrawn(
+        self, new: NewExecution | ExecutionRow, revision: Revision, error: TemporalUnavailable
+    ) -> Unavailable:
+        """Nothing may come of a start that is answered with 503, as this says.
 
         Where Temporal may have taken it, the row stays, cancelled, and the sweep ends the run should it turn up. But
         with an idempotency key it stays as it is: the request that comes again with the key finds the run that has
@@ -236,9 +237,10 @@ class Starter:
         """
         if not error.sent:
             await self.database.write(executions.discard, new.id)
-            return
+            return Unavailable("temporal", str(error))
         if await self.database.read(executions.has_key, new.id):
-            return
+            so_far = "the run may begin all the same: repeat the request with its Idempotency-Key"
+            return Unavailable("temporal", str(error), so_far=so_far)
         await self.database.write(
             settlement.freeze_cancelled,
             new.id,
@@ -249,6 +251,7 @@ class Starter:
             started_at=None,
             finished_at=now_ms(),
         )
+        return Unavailable("temporal", str(error), so_far="a run that has begun all the same is cancelled")
 
     async def _conflict(self, playbook: PlaybookRow, new: NewExecution | ExecutionRow, run_id: str) -> Conflict:
         try:

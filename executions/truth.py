@@ -223,10 +223,14 @@ def settled(row: ExecutionRow, revision: Revision) -> Truth:
 
 
 def open_run(row: ExecutionRow, revision: Revision, found: Description) -> Truth:
-    """A run that is open in Temporal: the memo, overlaid with what is pending."""
+    """A run that is open in Temporal: the memo, overlaid with what is pending.
+
+    Its workflow may know its end already.  That is final, and to be told, once the database has it.
+    """
+    state = found.record.state
     record = RunRecord(
         steps=with_pending(found.record.steps, revision.step_ids, found.pending),
-        state=found.record.state,
+        state=State.RUNNING if state.is_final else state,
         started_at=found.record.started_at,
     )
     return Truth(row, revision, record, found.run_id, stalled=found.stalled, first_run_id=found.first_run_id)

@@ -38,14 +38,18 @@ def _condition(value: object) -> object:
     return str(value).lower() if isinstance(value, bool) else value
 
 
-_DURATION_SCHEMA = WithJsonSchema(
-    {
-        "anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": f"^{_DURATION.pattern}$"}],
-        "description": "A duration such as 30s, 4h, 1h30m or 500ms, or a number of seconds.",
-    }
-)
-Duration = Annotated[float, BeforeValidator(parse_duration), _DURATION_SCHEMA]
-PositiveDuration = Annotated[float, BeforeValidator(_positive), _DURATION_SCHEMA]
+def _duration_schema(least: str) -> WithJsonSchema:
+    """The JSON Schema of a duration; ``least`` is the keyword that holds a number to 0."""
+    return WithJsonSchema(
+        {
+            "anyOf": [{"type": "number", least: 0}, {"type": "string", "pattern": f"^{_DURATION.pattern}$"}],
+            "description": "A duration such as 30s, 4h, 1h30m or 500ms, or a number of seconds.",
+        }
+    )
+
+
+Duration = Annotated[float, BeforeValidator(parse_duration), _duration_schema("minimum")]
+PositiveDuration = Annotated[float, BeforeValidator(_positive), _duration_schema("exclusiveMinimum")]
 Text = Annotated[str, StringConstraints(max_length=10_000)]
 Title = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 StepId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,63}$")]

@@ -194,7 +194,9 @@ async def test_with_no_worker_nothing_is_decided(stack: Stack) -> None:
     execution = await waiting(stack, ASK)
     await stack.stop_worker()
     answer = await decide(stack, execution)
-    assert (answer.status_code, answer.json()["error"]["dependency"]) == (503, "worker")
+    error = answer.json()["error"]
+    assert (answer.status_code, error["dependency"]) == (503, "worker")
+    assert error["message"] == "The worker cannot be reached; the decision may still be taken: ask again."
     await stack.start_worker()
     again = await decide(stack, execution)
     assert again.status_code in (200, 409)

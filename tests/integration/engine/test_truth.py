@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sqlite3
 import uuid
 from datetime import timedelta
 from pathlib import Path
@@ -54,6 +56,21 @@ async def test_a_settled_run_needs_no_temporal(tmp_path: Path, stack: Stack) -> 
         listed = (await stack.http.get(f"{url}/api/playbooks/executions")).json()
     assert after == before
     assert [entry["status"] for entry in listed["data"]] == ["completed"]
+
+
+async def test_an_end_that_is_not_written_down_yet_is_not_told(stack: Stack) -> None:
+    """While the database takes no writes the run reads `running`, though its last step has ended."""
+    step = {"id": "first", "action_ref": "core.sleep", "parameters": {"seconds": 1}}
+    execution = await stack.start([step], outputs={"slept": "{{ steps.first.output.slept }}"})
+    await stack.until_step(execution, 0, "running")
+    file = stack.settings.data_dir / "stanchion.sqlite"
+    with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        status = await stack.until_step(execution, 0, "completed")
+        other.execute("ROLLBACK")
+    assert (status["status"], status["finished_at"]) == ("running", None)
+    done = await stack.finish(execution)
+    assert (done["status"], done["outputs"]) == ("completed", {"slept": 1})
 
 
 async def test_with_temporal_away_nothing_starts(tmp_path: Path, stack: Stack) -> None:

@@ -219,3 +219,10 @@ def test_the_schema_for_editors_takes_what_compiles(text: str) -> None:
     assert [error.message for error in validator.iter_errors(value)] == []
     value["steps"][0]["parametres"] = {}
     assert not validator.is_valid(value)
+
+
+@pytest.mark.parametrize(("field", "valid"), [({"timeout": 0}, False), ({"timeout": 0.5}, True)])
+def test_the_schema_for_editors_refuses_no_time_at_all(field: dict[str, float], valid: bool) -> None:
+    """As the API does, where a duration must be more than 0; a delay may be none."""
+    steps = [{"action_ref": "core.echo", **field}, {"type": "delay", "duration": 0}]
+    assert Draft202012Validator(playbook_schema()).is_valid({"name": "x", "steps": steps}) is valid

@@ -41,7 +41,7 @@ def starts_its_own(page: str) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("docs")
+@pytest.mark.xdist_group("docs")  # they share the server that runs
 @pytest.mark.parametrize("page", [page for page in RUN if not starts_its_own(page)])
 def test_commands_against_a_server_that_runs(page: str, served: tuple[World, Path]) -> None:
     """Every command ends as its page says, and prints what its page shows."""
@@ -50,7 +50,6 @@ def test_commands_against_a_server_that_runs(page: str, served: tuple[World, Pat
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("docs")
 @pytest.mark.parametrize("page", [page for page in RUN if starts_its_own(page)])
 def test_commands_from_nothing(page: str, tmp_path: Path) -> None:
     """The same for a page that begins with an empty machine."""

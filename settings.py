@@ -5,14 +5,47 @@
 
 from __future__ import annotations
 
+import os
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 ORIGIN = r"https?://[a-z0-9.-]+(:[0-9]{1,5})?"
 """An origin as browsers send it (RFC 6454, section 6.2)."""
+
+
+class SecretFiles(PydanticBaseSettingsSource):
+    """Secrets by files, as Docker, Kubernetes and systemd hand them over: ``STANCHION_…_FILE`` names one.
+
+    Raises ``SettingsError`` for a file that cannot be read, and for a secret that is given in both ways.
+    """
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """The content of the file for the field, without the line break at its end; None where none is named."""
+        variable = f"STANCHION_{field_name.upper()}"
+        path = os.environ.get(f"{variable}_FILE") if may_be_a_file(field_name, field) else None
+        if not path:
+            return None, field_name, False
+        if os.environ.get(variable):
+            raise SettingsError(f"{variable} and {variable}_FILE are both set: leave one out.")
+        try:
+            return Path(path).read_text(encoding="utf-8").rstrip("\r\n"), field_name, False
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(f"{variable}_FILE: {path} cannot be read: {error}") from error
+
+    def __call__(self) -> dict[str, Any]:
+        """What the files say, by field."""
+        found = {name: self.get_field_value(field, name)[0] for name, field in self.settings_cls.model_fields.items()}
+        return {name: value for name, value in found.items() if value is not None}
+
+
+def may_be_a_file(name: str, field: FieldInfo) -> bool:
+    """Whether the setting may be given as a file: secrets, and the URL with the database's password in it."""
+    return name == "database_url" or field.annotation == SecretStr | None
 
 
 class Settings(BaseSettings):
@@ -97,6 +130,18 @@ class Settings(BaseSettings):
     drain_seconds: float = Field(30.0, ge=0, description="Time that a stopping worker gives its running actions.")
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")
     log_format: str = Field("json", pattern="^(json|text)$", description="json, or text for people.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What is given in code, then the variables, then the files that variables name."""
+        return init_settings, env_settings, SecretFiles(settings_cls)
 
     @property
     def database(self) -> str:

@@ -165,7 +165,9 @@ class Installation:
         if not self.only_temporal:
             environment = self._environment()
             drain = drain_seconds(environment) + STOP_SECONDS
-            tokenless = {name: value for name, value in environment.items() if name != "STANCHION_ADMIN_TOKEN"}
+            tokenless = {
+                name: value for name, value in environment.items() if not name.startswith("STANCHION_ADMIN_TOKEN")
+            }
             parts.append(Part("worker", module("cli.work"), tokenless, drain))
             parts.append(Part("api", module("cli.serve"), environment, STOP_SECONDS))
         facts: dict[str, object] = {"temporal": temporal.address, "temporal_ui": self.ui_url}

@@ -4,7 +4,7 @@
 # as PDF, the scanners that scan.ports and scan.host call and one whose results scan.import reads; iproute2, nftables
 # and faketime for the failure matrix; a browser for the console; rpm, dnf and createrepo-c for a host of RPM packages,
 # systemd and dbus for one with services; Prometheus for the alerts and the dashboard; Node.js and npm for the client in
-# TypeScript; nginx for how to deploy.
+# TypeScript; Caddy and nginx, the proxies of docker-compose.yml and of how to deploy.
 set -eu
 
 missing=""
@@ -19,6 +19,7 @@ command -v oscap >/dev/null || missing="$missing openscap-scanner"
 command -v ip >/dev/null || missing="$missing iproute2"
 command -v nft >/dev/null || missing="$missing nftables"
 ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || missing="$missing faketime"
+command -v caddy >/dev/null || missing="$missing caddy"
 command -v promtool >/dev/null || missing="$missing prometheus"
 command -v setpriv >/dev/null || missing="$missing util-linux"
 command -v node >/dev/null || missing="$missing nodejs"

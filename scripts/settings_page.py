@@ -29,6 +29,10 @@ by `scripts/settings_page.py`, and a test holds the two together.
 FOOT = """
 A variable that is set counts, also when its value is empty: leave out what is to keep its default.
 
+What is marked as secret, and `STANCHION_DATABASE_URL`, may stand in a file instead: `STANCHION_ADMIN_TOKEN_FILE` names
+the file with the token, as Docker, Kubernetes and systemd hand secrets over. A file that cannot be read, and a secret
+given in both ways, stop the process with a sentence.
+
 ## Secrets of playbooks
 
 `{{ secrets.slack_webhook_url }}` in the parameters of an action is filled in on the worker immediately before the

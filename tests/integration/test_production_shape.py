@@ -6,8 +6,11 @@ that ``deploy/temporal-namespace.sh`` makes.  Only addresses and ports differ fr
 
 from __future__ import annotations
 
+import dataclasses
 import os
+import re
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -29,14 +32,7 @@ from tests.compose import ROOT
 from tests.conftest import TEMPORAL_VARIABLE, free_port
 from tests.postgres import PostgresServer
 
-PATIENCE_SECONDS = 60
-VARIABLES = {
-    "POSTGRES_PASSWORD": "postgres-password",
-    "DATABASE_PASSWORD": "stanchion-password",
-    "TEMPORAL_DATABASE_PASSWORD": "temporal-password",
-    "STANCHION_ADMIN_TOKEN": "stn_an_admin_token_for_the_test",
-    "STANCHION_ENCRYPTION_KEY": "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",  # not a secret
-}
+PATIENCE_SECONDS = 120
 
 
 @dataclass
@@ -45,27 +41,33 @@ class Site:
 
     folder: Path
     socket: str
+    secrets: Path
+    host: str = "127.0.0.1"
+    worker_port: int = field(default_factory=free_port)
     port: int = field(default_factory=free_port)
     namespace: str = field(default_factory=lambda: f"production-{uuid.uuid4()}")
 
     def environment(self, service: str) -> dict[str, str]:
         """The environment of ``service`` in docker-compose.yml, with the addresses of this machine."""
-        given = compose.environment(service, VARIABLES)
+        given = {
+            name: value.replace("/run/secrets", str(self.secrets))
+            for name, value in compose.environment(service, {}).items()
+        }
         here = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "STANCHION_DATA_DIR": str(self.folder)}
         there = {
-            "STANCHION_DATABASE_URL": self.url("stanchion", given.get("STANCHION_DATABASE_URL", "")),
+            "STANCHION_WORKER_ADDRESS": f"127.0.0.1:{self.worker_port}",
             "STANCHION_TEMPORAL_ADDRESS": os.environ[TEMPORAL_VARIABLE],
             "STANCHION_TEMPORAL_NAMESPACE": self.namespace,
             "STANCHION_PORT": str(self.port),
-            "STANCHION_HOST": "127.0.0.1",
+            "STANCHION_HOST": self.host,
             "TEMPORAL_ADDRESS": os.environ[TEMPORAL_VARIABLE],
             "TEMPORAL_NAMESPACE": self.namespace,
         }
         return here | given | {name: value for name, value in there.items() if name in given}
 
-    def url(self, database: str, written: str = "") -> str:
-        """URL of a database of this Postgres, with the user and the password of the URL in the file."""
-        return written.replace("@postgres:5432/", "@/") + f"?host={self.socket}" if written else database
+    def secret(self, name: str) -> str:
+        """A secret as ``deploy/make-secrets.sh`` made it."""
+        return (self.secrets / name).read_text()
 
     def run(self, service: str) -> subprocess.CompletedProcess[str]:
         """Runs a service that ends."""
@@ -96,7 +98,10 @@ class Site:
 
     def healthy(self, service: str) -> bool:
         """What the health check of ``service`` says."""
-        test = [part.replace(":8080/", f":{self.port}/") for part in compose.services()[service]["healthcheck"]["test"]]
+        test = [
+            part.replace("127.0.0.1:8080/", f"{self.host}:{self.port}/")
+            for part in compose.services()[service]["healthcheck"]["test"]
+        ]
         command = [part.replace("/opt/stanchion/", f"{ROOT}/deploy/") for part in test[1:]]
         done = subprocess.run(command, env=self.environment(service), capture_output=True, check=False)
         return done.returncode == 0
@@ -128,10 +133,25 @@ def server() -> Iterator[PostgresServer]:
 
 
 @pytest.fixture(scope="module")
-def socket(server: PostgresServer) -> str:
+def secrets(server: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The secrets that ``deploy/make-secrets.sh`` makes; only the address in the URL of the database differs."""
+    folder = tmp_path_factory.mktemp("made") / "secrets"
+    subprocess.run([ROOT / "deploy/make-secrets.sh", folder], check=True, capture_output=True)
+    url = folder / "database_url"
+    url.chmod(0o644)
+    socket = server.url("postgres").partition("?host=")[2]
+    url.write_text(url.read_text().replace("@postgres:5432/", "@/") + f"?host={socket}")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def socket(server: PostgresServer, secrets: Path) -> str:
     """The folder of its socket, once ``deploy/postgres-init.sh`` has run."""
     folder = server.url("postgres").partition("?host=")[2]
-    environment = {"PATH": os.environ["PATH"], "PGHOST": folder, **VARIABLES}
+    files = {
+        name: value.replace("/run/secrets", str(secrets)) for name, value in compose.environment("postgres", {}).items()
+    }
+    environment = {"PATH": os.environ["PATH"], "PGHOST": folder, **files}
     subprocess.run([ROOT / "deploy/postgres-init.sh"], env=environment, check=True, capture_output=True)
     with connected(folder, "postgres", "postgres", "") as connection:
         row = connection.execute("SHOW hba_file").fetchone()
@@ -142,9 +162,9 @@ def socket(server: PostgresServer) -> str:
 
 
 @pytest.fixture(scope="module")
-def site(socket: str, tmp_path_factory: pytest.TempPathFactory) -> Site:
+def site(socket: str, secrets: Path, tmp_path_factory: pytest.TempPathFactory) -> Site:
     """A host whose namespace exists and whose database has been migrated by the services of the file."""
-    made = Site(tmp_path_factory.mktemp("site"), socket)
+    made = Site(tmp_path_factory.mktemp("site"), socket, secrets)
     for service in ("temporal-namespace", "migrate"):
         done = made.run(service)
         assert done.returncode == 0, done.stderr
@@ -161,9 +181,9 @@ def connected(folder: str, database: str, user: str, password: str) -> Iterator[
 @pytest.mark.parametrize(
     ("user", "database"), [("stanchion", "stanchion"), ("temporal", "temporal"), ("temporal", "temporal_visibility")]
 )
-def test_each_owner_may_make_tables(socket: str, user: str, database: str) -> None:
+def test_each_owner_may_make_tables(socket: str, secrets: Path, user: str, database: str) -> None:
     """The owner of a database reaches it with its password and may create what a schema needs."""
-    password = VARIABLES["DATABASE_PASSWORD" if user == "stanchion" else "TEMPORAL_DATABASE_PASSWORD"]
+    password = (secrets / ("database_password" if user == "stanchion" else "temporal_database_password")).read_text()
     with connected(socket, database, user, password) as connection:
         # Temporal's visibility schema begins with this extension.
         connection.execute("CREATE EXTENSION IF NOT EXISTS btree_gin")
@@ -179,9 +199,9 @@ def test_a_wrong_password_is_refused(socket: str) -> None:
 
 
 @pytest.mark.parametrize(("user", "database"), [("stanchion", "temporal"), ("temporal", "stanchion")])
-def test_no_owner_reaches_the_other(socket: str, user: str, database: str) -> None:
+def test_no_owner_reaches_the_other(socket: str, secrets: Path, user: str, database: str) -> None:
     """Stanchion's role cannot connect to Temporal's databases, nor the other way round."""
-    password = VARIABLES["DATABASE_PASSWORD" if user == "stanchion" else "TEMPORAL_DATABASE_PASSWORD"]
+    password = (secrets / ("database_password" if user == "stanchion" else "temporal_database_password")).read_text()
     with (
         pytest.raises(psycopg.OperationalError, match="permission denied"),
         connected(socket, database, user, password),
@@ -231,13 +251,13 @@ def test_a_run_on_the_production_shape(site: Site) -> None:
             stack.enter_context(site.running(service))
         for service in ("api", "worker"):
             site.until_healthy(service)
-        headers = {"Authorization": f"Bearer {VARIABLES['STANCHION_ADMIN_TOKEN']}"}
-        client = httpx2.Client(base_url=f"http://127.0.0.1:{site.port}/api", headers=headers)
+        headers = {"Authorization": "Bearer " + site.secret("admin_token")}
+        client = httpx2.Client(base_url=f"http://{site.host}:{site.port}/api", headers=headers)
         execution = run_a_playbook(stack.enter_context(client))
         assert execution["status"] == "completed"
         assert execution["steps"][0]["output"] == {"secret": "plain-words"}
         assert "plain-words" not in history(site, execution)
-    with connected(site.socket, "stanchion", "stanchion", VARIABLES["DATABASE_PASSWORD"]) as connection:
+    with connected(site.socket, "stanchion", "stanchion", site.secret("database_password")) as connection:
         query = "SELECT state FROM executions WHERE id = %s"
         assert connection.execute(query, [execution["execution_id"]]).fetchone() == ("completed",)
 
@@ -246,7 +266,7 @@ def run_a_playbook(client: httpx2.Client) -> dict[str, Any]:
     """Stores a playbook and an asset, runs one on the other, and waits for the end."""
     steps = [{"action_ref": "core.echo", "parameters": {"secret": "{{ parameters.word }}"}}]
     parameters = {"type": "object", "properties": {"word": {"type": "string"}}}
-    definition = {"name": "Production", "parameters": parameters, "steps": steps}
+    definition = {"name": f"Production {uuid.uuid4()}", "parameters": parameters, "steps": steps}
     playbook = client.post("/playbooks", json=definition).raise_for_status().json()
     asset = client.post("/assets", json={"name": "host", "type": "host"}).raise_for_status().json()
     body = {"target_asset_id": asset["id"], "parameters": {"word": "plain-words"}}
@@ -265,3 +285,78 @@ def history(site: Site, execution: dict[str, Any]) -> str:
     command = [binary(), "workflow", "show", "--address", os.environ[TEMPORAL_VARIABLE], "--namespace", site.namespace]
     command += ["--workflow-id", execution["temporal"]["workflow_id"], "--output", "json"]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def test_two_of_each_behind_the_proxy(site: Site, tmp_path: Path) -> None:
+    """The proxy of the file speaks TLS for two APIs, passes over one that is gone, and tells nobody the metrics."""
+    second = dataclasses.replace(site, folder=tmp_path, host="127.0.0.2", worker_port=free_port())
+    port = free_port()
+    with ExitStack() as stack:
+        for one in (site, second):
+            stack.enter_context(one.running("worker"))
+        stack.enter_context(site.running("api"))
+        leaving = stack.enter_context(ExitStack())
+        leaving.enter_context(second.running("api"))
+        for one in (site, second):
+            one.until_healthy("api")
+        stack.enter_context(proxy(tmp_path, port, site, second))
+        trusted = ssl.create_default_context(cafile=site.secrets / "tls_certificate")
+        headers = {"Authorization": "Bearer " + site.secret("admin_token")}
+        base = f"https://localhost:{port}"
+        with httpx2.Client(base_url=f"{base}/api", headers=headers, verify=trusted, timeout=30) as client:
+            until_served(client, f"{base}/healthz")
+            assert run_a_playbook(client)["status"] == "completed"
+            assert client.get(f"{base}/metrics").status_code == 404
+            entries = client.get("/audit").raise_for_status().json()["items"]
+            assert {entry["address"] for entry in entries if entry["action"] == "execution.start"} >= {"127.0.0.1"}
+            for _ in range(20):
+                client.get(f"{base}/readyz").raise_for_status()
+            assert all(served(one) > 0 for one in (site, second))
+            leaving.close()
+            for _ in range(10):
+                client.get(f"{base}/readyz").raise_for_status()
+        with pytest.raises(httpx2.ConnectError, match="certificate"):
+            httpx2.get(f"{base}/healthz")
+
+
+@contextmanager
+def proxy(folder: Path, port: int, *sites: Site) -> Iterator[None]:
+    """The real Caddy with deploy/Caddyfile; only port and addresses of the APIs differ."""
+    text = (ROOT / "deploy/Caddyfile").read_text().replace(":8443 {", f":{port} {{")
+    upstreams = " ".join(f"{site.host}:{site.port}" for site in sites)
+    text, count = re.subn(r"dynamic a api 8080 \{.*?\}", f"to {upstreams}", text, flags=re.DOTALL)
+    assert count == 1
+    (folder / "Caddyfile").write_text(text)
+    secrets = sites[0].secrets
+    given = {
+        "TLS_CERTIFICATE": str(secrets / "tls_certificate"),
+        "TLS_KEY": str(secrets / "tls_key"),
+        "HOME": str(folder),
+    }
+    with (folder / "caddy.log").open("wb") as log:
+        line = ["caddy", "run", "--config", str(folder / "Caddyfile"), "--adapter", "caddyfile"]
+        process = subprocess.Popen(line, env={**os.environ, **files, "HOME": str(folder)}, stdout=log, stderr=log)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(PATIENCE_SECONDS)
+
+
+def until_served(client: httpx2.Client, url: str) -> None:
+    """Waits until something answers well."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            if client.get(url).status_code == 200:
+                return
+        except httpx2.TransportError:
+            pass
+        assert time.monotonic() < deadline, "nobody serves"
+        time.sleep(0.1)
+
+
+def served(site: Site) -> float:
+    """How many requests the API of ``site`` has answered."""
+    text = httpx2.get(f"http://{site.host}:{site.port}/metrics").text
+    return sum(float(value) for value in re.findall(r"^stanchion_http_requests_total\{.*\} (\S+)$", text, re.MULTILINE))

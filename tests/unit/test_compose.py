@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,16 @@ from sqlalchemy import make_url
 
 from engine.codec import parse_keys
 from engine.embedded import DYNAMIC_CONFIG, binary
-from settings import Settings
+from settings import Settings, may_be_a_file
 from tests import compose
 from tests.compose import ROOT
 
 OURS = ("migrate", "api", "worker")
 ONE_SHOT = {"temporal-schema", "temporal-namespace", "migrate"}
 SETTINGS = {f"STANCHION_{name.upper()}" for name in Settings.model_fields}
+FILES = {
+    f"STANCHION_{name.upper()}_FILE" for name, field in Settings.model_fields.items() if may_be_a_file(name, field)
+}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 
@@ -30,24 +34,23 @@ every_service = pytest.mark.parametrize("name", sorted(compose.services()))
 our_service = pytest.mark.parametrize("name", OURS)
 
 
-@pytest.fixture
-def env_file(tmp_path: Path) -> Path:
-    """A ``.env`` as ``deploy/make-env.sh`` writes it."""
-    path = tmp_path / ".env"
-    subprocess.run([ROOT / "deploy/make-env.sh", path], check=True, capture_output=True)
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Secrets as ``deploy/make-secrets.sh`` writes them."""
+    return make_secrets(tmp_path_factory.mktemp("made") / "secrets")
+
+
+def make_secrets(path: Path) -> Path:
+    """Runs the script."""
+    subprocess.run([ROOT / "deploy/make-secrets.sh", path], check=True, capture_output=True)
     return path
 
 
-@pytest.fixture
-def variables(env_file: Path) -> dict[str, str]:
-    """The variables in a fresh ``.env``."""
-    return read_env(env_file)
-
-
-def read_env(path: Path) -> dict[str, str]:
-    """The variables that docker compose reads from ``path``."""
-    lines = (line for line in path.read_text().splitlines() if not line.startswith("#"))
-    return {name: value for name, _, value in (line.partition("=") for line in lines)}
+def given(service: str, folder: Path) -> dict[str, str]:
+    """The environment of ``service``, its secrets where ``folder`` has them."""
+    return {
+        name: value.replace("/run/secrets", str(folder)) for name, value in compose.environment(service, {}).items()
+    }
 
 
 def pins(file: str) -> dict[str, str]:
@@ -63,35 +66,115 @@ def copied() -> list[str]:
 
 
 def test_the_parts_of_the_production_shape() -> None:
-    """There are a database, Temporal with its schema, namespace and Web UI, the migration, API and worker."""
-    others = {"postgres", "temporal", "temporal-schema", "temporal-namespace", "temporal-ui"}
-    assert set(compose.services()) == others | set(OURS)
+    """There are a database, Temporal with its schema, namespace and Web UI, the migration, API, worker and proxy."""
+    others = {"postgres", "temporal", "temporal-schema", "temporal-namespace", "temporal-ui", "proxy"}
+    monitoring = {"prometheus", "grafana"}
+    asked_for = {name for name, service in compose.services().items() if service.get("profiles") == ["monitoring"]}
+    assert asked_for == monitoring
+    assert set(compose.services()) == others | monitoring | set(OURS)
 
 
 @our_service
 def test_our_variables_are_settings(name: str) -> None:
     """Each STANCHION_ variable that a service of ours gets is one that settings.py reads."""
     given = {variable for variable in compose.services()[name]["environment"] if variable.startswith("STANCHION_")}
-    assert given <= SETTINGS
+    assert given <= SETTINGS | FILES
 
 
 @our_service
-def test_the_settings_of_a_service_are_valid(
-    name: str, variables: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_settings_of_a_service_are_valid(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The environment of each service of ours makes settings, with Postgres as the database."""
     for variable in SETTINGS:
         monkeypatch.delenv(variable, raising=False)
-    for variable, value in compose.environment(name, variables).items():
+    for variable, value in given(name, folder).items():
         monkeypatch.setenv(variable, value)
-    url = make_url(Settings().database)
-    assert (url.host, url.password) == ("postgres", variables["DATABASE_PASSWORD"])
+    settings = Settings()
+    url = make_url(settings.database)
+    assert (url.host, url.password) == ("postgres", (folder / "database_password").read_text())
+    assert settings.encryption_key is not None
+    assert len(parse_keys(settings.encryption_key.get_secret_value())) == 1
 
 
 def test_only_the_api_knows_the_admin_token() -> None:
     """No other container is given the token with every permission."""
-    knowing = [name for name, service in compose.services().items() if "ADMIN_TOKEN" in json.dumps(service)]
+    knowing = [name for name, service in compose.services().items() if "admin_token" in json.dumps(service).lower()]
     assert knowing == ["api"]
+
+
+def test_the_file_is_one_of_compose(tmp_path: Path) -> None:
+    """The published schema of compose files takes it, and would not take a word that it does not know."""
+    line = [Path(sys.executable).parent / "check-jsonschema", "--builtin-schema", "vendor.compose-spec"]
+    done = subprocess.run([*line, compose.FILE], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    broken = tmp_path / "docker-compose.yml"
+    broken.write_text(compose.FILE.read_text().replace("read_only: true", "readonly: true"))
+    assert subprocess.run([*line, broken], capture_output=True, check=False).returncode == 1
+
+
+def test_everything_that_is_referred_to_is_there(folder: Path) -> None:
+    """Secrets, volumes and networks of the services are declared and used, and each secret is made by the script."""
+    document, services = compose.load(), compose.services().values()
+    secrets = {name for service in services for name in service.get("secrets", [])}
+    assert secrets == set(document["secrets"]) == {path.name for path in folder.iterdir()}
+    assert {entry["file"] for entry in document["secrets"].values()} == {f"./deploy/secrets/{name}" for name in secrets}
+    volumes = {volume.partition(":")[0] for service in services for volume in service.get("volumes", [])}
+    assert {name for name in volumes if not name.startswith(".")} == set(document["volumes"])
+    assert {name for service in services for name in service["networks"]} == set(document["networks"])
+    waited = {other for service in services for other in service.get("depends_on", {})}
+    assert waited <= set(compose.services())
+
+
+@every_service
+def test_a_secret_that_is_read_is_given(name: str) -> None:
+    """Each file of /run/secrets that a service reads is one of its secrets, and none is given for nothing."""
+    service = compose.services()[name]
+    text = json.dumps(service) + ((ROOT / "deploy/Caddyfile").read_text() if name == "proxy" else "")
+    assert set(re.findall(r"/run/secrets/(\w+)", text)) == set(service.get("secrets", []))
+
+
+@every_service
+def test_everything_has_its_limits(name: str) -> None:
+    """No container takes all memory, processors or processes of the host."""
+    assert set(compose.services()[name]["deploy"]["resources"]["limits"]) == {"cpus", "memory", "pids"}
+
+
+def test_there_are_two_of_what_serves() -> None:
+    """Two APIs behind the proxy and two workers."""
+    assert {name: compose.services()[name]["deploy"]["replicas"] for name in ("api", "worker")} == {
+        "api": 2,
+        "worker": 2,
+    }
+
+
+@our_service
+def test_our_commands_exist(name: str) -> None:
+    """Each command is one of the command line."""
+    program, command = compose.services()[name]["command"]
+    done = subprocess.run(
+        [Path(sys.executable).parent / program, command, "--help"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_traces_are_passed_on() -> None:
+    """OpenTelemetry's variables reach API and worker, and only where they are set."""
+    for service in ("api", "worker"):
+        variables = compose.environment(service, {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"})
+        assert variables["OTEL_EXPORTER_OTLP_ENDPOINT"] == "http://collector:4318"
+        assert not any(name.startswith("OTEL_") for name in compose.environment(service, {}))
+
+
+def test_prometheus_asks_where_they_listen() -> None:
+    """Names and ports of the scrape configuration are those of the services."""
+    config = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())
+    found = {
+        name: sd["port"] for job in config["scrape_configs"] for sd in job["dns_sd_configs"] for name in sd["names"]
+    }
+    api, worker = (compose.environment(name, {}) for name in ("api", "worker"))
+    assert found == {
+        "api": int(api["STANCHION_PORT"]),
+        "worker": int(worker["STANCHION_WORKER_ADDRESS"].rpartition(":")[2]),
+    }
 
 
 def test_secrets_of_playbooks_reach_workers_only() -> None:
@@ -100,49 +183,41 @@ def test_secrets_of_playbooks_reach_workers_only() -> None:
     assert given == {"worker": [{"path": "deploy/secrets.env", "required": False}]}
 
 
-def test_everything_dangerous_is_asked_for(variables: dict[str, str]) -> None:
-    """The variables without a default are exactly those that make-env.sh writes."""
-    assert compose.required_variables() == set(variables)
-
-
-def test_no_password_is_written_down() -> None:
-    """Every variable that holds a password, token or key is filled in from outside."""
+def test_nothing_has_a_default_password() -> None:
+    """Every variable that holds a password, token or key names a file, and none is asked for or written down."""
+    assert compose.required_variables() == set()
     for service in compose.services().values():
         for variable, value in (service.get("environment") or {}).items():
-            if re.search("PASSWORD|PWD|TOKEN|KEY|DATABASE_URL", variable):
-                assert re.search(r"\$\{\w+:\?", value), variable
+            if re.search("PASSWORD|PWD|TOKEN|_KEY|DATABASE_URL", variable):
+                assert variable.endswith("_FILE"), variable
+                assert value.startswith("/run/secrets/")
 
 
-def test_make_env_writes_for_the_owner_only(env_file: Path) -> None:
-    """Nobody but the owner can read the file with the secrets."""
-    assert env_file.stat().st_mode & 0o077 == 0
+def test_the_secrets_are_for_the_owner_only(folder: Path) -> None:
+    """Nobody but the owner can reach them; a container, which has a user of its own, can read those that it gets."""
+    assert folder.stat().st_mode & 0o077 == 0
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o444}
 
 
-def test_make_env_never_overwrites(env_file: Path) -> None:
+def test_make_secrets_never_overwrites(folder: Path) -> None:
     """A second run fails and leaves the key that stored runs were encrypted with."""
-    before = env_file.read_text()
-    again = subprocess.run([ROOT / "deploy/make-env.sh", env_file], capture_output=True, check=False)
+    before = {path.name: path.read_text() for path in folder.iterdir()}
+    again = subprocess.run([ROOT / "deploy/make-secrets.sh", folder], capture_output=True, text=True, check=False)
     assert again.returncode != 0
-    assert env_file.read_text() == before
+    assert "must not be replaced" in again.stderr
+    assert {path.name: path.read_text() for path in folder.iterdir()} == before
 
 
-def test_make_env_makes_a_usable_key(variables: dict[str, str]) -> None:
-    """The encryption key is one that the codec takes."""
-    assert len(parse_keys(variables["STANCHION_ENCRYPTION_KEY"])) == 1
-
-
-def test_make_env_makes_another_secret_each_time(variables: dict[str, str], tmp_path: Path) -> None:
-    """No two secrets are the same, in one file or in two."""
-    other = tmp_path / "other"
-    subprocess.run([ROOT / "deploy/make-env.sh", other], check=True, capture_output=True)
-    secrets = [*variables.values(), *read_env(other).values()]
+def test_make_secrets_makes_another_each_time(folder: Path, tmp_path: Path) -> None:
+    """No two secrets are the same, in one folder or in two."""
+    secrets = [path.read_text() for made in (folder, make_secrets(tmp_path / "other")) for path in made.iterdir()]
     assert len(set(secrets)) == len(secrets)
 
 
 def test_secrets_stay_out_of_the_repository() -> None:
     """Git ignores the files that hold secrets."""
     ignored = (ROOT / ".gitignore").read_text().splitlines()
-    assert {"/.env", "/deploy/secrets.env"} <= set(ignored)
+    assert {"/.env", "/deploy/secrets.env", "/deploy/secrets/"} <= set(ignored)
 
 
 @every_service
@@ -156,7 +231,8 @@ def test_mounted_files_exist(name: str) -> None:
 def test_commands_name_mounted_scripts(name: str) -> None:
     """A script that a command names is mounted in the same service."""
     service = compose.services()[name]
-    named = {part for part in service.get("command", []) if part.startswith("/deploy/")}
+    line = [*service.get("entrypoint", []), *service.get("command", [])]
+    named = {part for part in line if part.startswith("/deploy/")}
     assert named <= {volume.split(":")[1] for volume in service.get("volumes", [])}
 
 
@@ -186,25 +262,26 @@ def test_nothing_has_privileges(name: str) -> None:
     service = compose.services()[name]
     assert service["cap_drop"] == ["ALL"]
     assert "no-new-privileges:true" in service["security_opt"]
-    assert not {"privileged", "cap_add", "pid", "network_mode"} & set(service)
+    assert service.get("cap_add", []) == (["NET_BIND_SERVICE"] if name == "proxy" else [])
+    assert not {"privileged", "pid", "network_mode"} & set(service)
 
 
 @every_service
 def test_nothing_is_published_beyond_the_host(name: str) -> None:
-    """Each published port is one of the loopback."""
-    assert all(port.startswith("127.0.0.1:") for port in compose.services()[name].get("ports", []))
+    """Each published port is one of the loopback, but for that of the proxy."""
+    assert name == "proxy" or all(port.startswith("127.0.0.1:") for port in compose.services()[name].get("ports", []))
 
 
-@our_service
-def test_our_containers_cannot_write_to_their_image(name: str) -> None:
-    """The root file system of our containers is read-only."""
-    assert compose.services()[name]["read_only"] is True
+@every_service
+def test_containers_cannot_write_to_their_image(name: str) -> None:
+    """The root file system is read-only; Temporal's Web UI alone writes its configuration there."""
+    assert compose.services()[name]["read_only"] is (name != "temporal-ui")
 
 
-def test_the_worker_may_drain_before_it_is_killed(variables: dict[str, str]) -> None:
+def test_the_worker_may_drain_before_it_is_killed() -> None:
     """Docker waits longer than the worker lets its running actions end."""
     grace = int(compose.services()["worker"]["stop_grace_period"].removesuffix("s"))
-    assert grace > float(compose.environment("worker", variables)["STANCHION_DRAIN_SECONDS"])
+    assert grace > float(compose.environment("worker", {})["STANCHION_DRAIN_SECONDS"])
 
 
 def test_postgres_takes_all_connections_of_temporal() -> None:
@@ -245,9 +322,8 @@ def test_temporal_is_tuned_as_the_embedded_one() -> None:
 def test_temporal_reads_the_file_that_is_mounted() -> None:
     """The dynamic configuration stands where the server is told to look."""
     temporal = compose.services()["temporal"]
-    assert temporal["volumes"] == [
-        f"./deploy/temporal-dynamic.yaml:{temporal['environment']['DYNAMIC_CONFIG_FILE_PATH']}:ro"
-    ]
+    mounted = f"./deploy/temporal-dynamic.yaml:{temporal['environment']['DYNAMIC_CONFIG_FILE_PATH']}:ro"
+    assert mounted in temporal["volumes"]
 
 
 def test_the_sandbox_gets_what_it_needs() -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from pydantic_settings import SettingsError
 
 from scripts.settings_page import PAGE, main, page
 from settings import Settings
@@ -59,3 +61,26 @@ def test_the_script_runs_by_itself() -> None:
     """The script can be started from the repository's folder as its docstring says."""
     done = subprocess.run([sys.executable, "scripts/settings_page.py", "--check"], cwd=ROOT, check=False)
     assert done.returncode == 0
+
+
+def test_a_secret_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is read without the line break at its end; a setting that is no secret has no such variable."""
+    file = tmp_path / "token"
+    file.write_text("stn_from_a_file\n")
+    monkeypatch.delenv("STANCHION_ADMIN_TOKEN", raising=False)
+    monkeypatch.setenv("STANCHION_ADMIN_TOKEN_FILE", str(file))
+    monkeypatch.setenv("STANCHION_HOST_FILE", str(file))
+    settings = Settings()
+    assert settings.admin_token is not None
+    assert (settings.admin_token.get_secret_value(), settings.host) == ("stn_from_a_file", "127.0.0.1")
+
+
+def test_a_secret_that_cannot_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that is not there, and a secret that is given twice, are told with the names of the variables."""
+    monkeypatch.setenv("STANCHION_ADMIN_TOKEN_FILE", str(tmp_path / "nothing"))
+    monkeypatch.delenv("STANCHION_ADMIN_TOKEN", raising=False)
+    with pytest.raises(SettingsError, match="STANCHION_ADMIN_TOKEN_FILE: .*nothing cannot be read"):
+        Settings()
+    monkeypatch.setenv("STANCHION_ADMIN_TOKEN", "stn_x")
+    with pytest.raises(SettingsError, match="are both set"):
+        Settings()

@@ -335,7 +335,7 @@ def proxy(folder: Path, port: int, *sites: Site) -> Iterator[None]:
     }
     with (folder / "caddy.log").open("wb") as log:
         line = ["caddy", "run", "--config", str(folder / "Caddyfile"), "--adapter", "caddyfile"]
-        process = subprocess.Popen(line, env={**os.environ, **files, "HOME": str(folder)}, stdout=log, stderr=log)
+        process = subprocess.Popen(line, env={**os.environ, **given}, stdout=log, stderr=log)
     try:
         yield
     finally:

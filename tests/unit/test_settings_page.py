@@ -79,7 +79,7 @@ def test_a_secret_that_cannot_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyP
     """A file that is not there, and a secret that is given twice, are told with the names of the variables."""
     monkeypatch.setenv("STANCHION_ADMIN_TOKEN_FILE", str(tmp_path / "nothing"))
     monkeypatch.delenv("STANCHION_ADMIN_TOKEN", raising=False)
-    with pytest.raises(SettingsError, match="STANCHION_ADMIN_TOKEN_FILE: .*nothing cannot be read"):
+    with pytest.raises(SettingsError, match=r"STANCHION_ADMIN_TOKEN_FILE: .*nothing cannot be read"):
         Settings()
     monkeypatch.setenv("STANCHION_ADMIN_TOKEN", "stn_x")
     with pytest.raises(SettingsError, match="are both set"):

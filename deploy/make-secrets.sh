@@ -1,12 +1,12 @@
 #!/bin/sh
-# Writes deploy/secrets for docker-compose.yml: a secret of its own for everything that must not have a default.
+# Writes secrets for docker-compose.yml: a secret of its own for everything that must not have a default.
 #
 #   deploy/make-secrets.sh [FOLDER [NAME]]
 #
 # NAME is the host name in the certificate, which nobody but itself has signed: replace tls_certificate and tls_key by
 # those that your users' browsers trust.  Keep a copy of encryption_key: without it runs under way cannot be read again.
 set -eu
-folder="${1:-deploy/secrets}"
+folder="${1:-secrets}"
 name="${2:-localhost}"
 umask 077
 # Nobody but the owner may enter the folder; a container sees single files of it, under a user of its own.

@@ -62,7 +62,7 @@ class World:
         made = self.folder / name
         (made / ".venv").mkdir(parents=True)
         for entry in ROOT.iterdir():
-            if entry.name not in {".venv", ".git", "data", "build", ".env"}:
+            if entry.name not in {".venv", ".git", "data", "build", ".env", "secrets"}:
                 (made / entry.name).symlink_to(entry)
         for entry in Path(sys.prefix).iterdir():
             if entry.name != ".installed":

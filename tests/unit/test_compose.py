@@ -116,7 +116,7 @@ def test_everything_that_is_referred_to_is_there(folder: Path) -> None:
     document, services = compose.load(), compose.services().values()
     secrets = {name for service in services for name in service.get("secrets", [])}
     assert secrets == set(document["secrets"]) == {path.name for path in folder.iterdir()}
-    assert {entry["file"] for entry in document["secrets"].values()} == {f"./deploy/secrets/{name}" for name in secrets}
+    assert {entry["file"] for entry in document["secrets"].values()} == {f"./secrets/{name}" for name in secrets}
     volumes = {volume.partition(":")[0] for service in services for volume in service.get("volumes", [])}
     assert {name for name in volumes if not name.startswith(".")} == set(document["volumes"])
     assert {name for service in services for name in service["networks"]} == set(document["networks"])
@@ -217,7 +217,7 @@ def test_make_secrets_makes_another_each_time(folder: Path, tmp_path: Path) -> N
 def test_secrets_stay_out_of_the_repository() -> None:
     """Git ignores the files that hold secrets."""
     ignored = (ROOT / ".gitignore").read_text().splitlines()
-    assert {"/.env", "/deploy/secrets.env", "/deploy/secrets/"} <= set(ignored)
+    assert {"/.env", "/deploy/secrets.env", "/secrets/"} <= set(ignored)
 
 
 @every_service

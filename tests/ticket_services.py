@@ -61,6 +61,8 @@ class TicketSite:
     indexed: int = 0
     """The search knows that many issues."""
     hanging: asyncio.Event = field(default_factory=asyncio.Event)
+    tokens: set[str] = field(default_factory=lambda: {TOKEN})
+    """What may read and write."""
 
     service = ""
     project = ""
@@ -118,7 +120,7 @@ class TicketSite:
 
     def _judged(self, asked: Asked) -> Reply:
         token = self.token_of(asked)
-        if token not in (TOKEN, READ_TOKEN):
+        if token not in {*self.tokens, READ_TOKEN}:
             return Reply(401, {"message": "Bad credentials"})
         if token == READ_TOKEN and asked.method != "GET" and "/search" not in asked.path:
             return Reply(403, {"message": "Resource not accessible by personal access token"})

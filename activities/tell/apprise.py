@@ -19,6 +19,7 @@ from typing import Any
 from activities.action import ActionContext
 from activities.egress import EgressPolicy
 from activities.errors import ActionError
+from activities.pipes import feed
 from activities.tell.notice import NotifyInput
 
 TIMEOUT = 60.0
@@ -83,9 +84,16 @@ async def _ask_child(order: bytes) -> dict[str, Any]:
         env=environment,
         start_new_session=True,
     )
+    assert child.stdin is not None
+    assert child.stdout is not None
+    # Not communicate(): under uvloop it raises for a child that ends before it has read its order.
+    feeding = asyncio.create_task(feed(child.stdin, order))
     try:
-        answer, _ = await child.communicate(order)
+        answer = await child.stdout.read()
+        await child.wait()
     finally:
+        feeding.cancel()
+        await asyncio.gather(feeding, return_exceptions=True)
         if child.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 child.kill()

@@ -13,6 +13,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, field_validator
 
 from activities.action import Action, ActionContext, ActionError, InputModel, OutputModel, Rehearsal
+from activities.scrub import excerpt_of
 
 SEVERITIES = ("emergency", "alert", "critical", "error", "warning", "notice", "info", "debug")
 FACILITY = 13  # log audit: RFC 5424, section 6.2.1
@@ -87,7 +88,7 @@ class SyslogSend(Action[SyslogInput, SyslogOutput]):
     async def rehearse(self, inputs: SyslogInput, context: ActionContext) -> Rehearsal:
         """Show the event."""
         return Rehearsal(
-            f"Would tell {inputs.host}:{inputs.port} of a {inputs.severity}: {inputs.message[:200]}",
+            f"Would tell {inputs.host}:{inputs.port} of a {inputs.severity}: {excerpt_of(inputs.message, 200)}",
             [{"kind": "event", "host": inputs.host, "severity": inputs.severity, "message": inputs.message}],
         )
 

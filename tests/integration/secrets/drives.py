@@ -22,6 +22,12 @@ class Site:
     machine: Machine
     tool: str
     """What says every notation of its environment and input on both streams, on the machine."""
+    trackers: dict[str, dict[str, Any]]
+    """By the service of tickets, the parameters that lead to one which takes each ``plain`` for a token."""
+    mail: dict[str, Any]
+    """The parameters of a mail server that takes each ``plain`` for a password, and refuses ``leak-…`` with it."""
+    syslog: int
+    """The port of a syslog server."""
 
     def login(self, **changes: Any) -> dict[str, Any]:
         """The parameters that log in to the machine, without a key or a password."""
@@ -34,7 +40,7 @@ class Drive:
 
     parameters: dict[str, Any]
     ends: str = "completed"
-    timeout: str = "20s"
+    timeout: str = "120s"
 
 
 Drives = Callable[[Site, Marker], list[Drive]]
@@ -113,6 +119,7 @@ def _notify_slack(site: Site, of: Marker) -> list[Drive]:
             Drive({"webhook_url": f"{url}/403/cut{at}?{of.of('plain')}", "text": of.of("hard")}, "slack_refused")
             for at in CUTS
         ),
+        Drive({"webhook_url": f"{url}/200/ok?{of.of('plain')}", "text": f"{'x' * 190}{of.of('hard')}"}),
         Drive({"webhook_url": f"{NOBODY}/{of.of('plain')}", "text": f"{'x' * 190}{of.of('hard')}"}, "connect_failed"),
         Drive({"webhook_url": of.of("hard"), "text": "x"}, "invalid_url"),
     ]
@@ -130,9 +137,20 @@ def _notify_send(site: Site, of: Marker) -> list[Drive]:
         Drive({"service": service, "url": f"{url}/403/text", "token": of.of("plain"), **text}, "forbidden")
         for service in ("pagerduty", "opsgenie")
     ]
+    taken = [
+        Drive({"service": service, "url": f"{url}/200/{shape}?{of.of('plain')}", "title": of.of("hard"), **text})
+        for service, shape in (("slack", "ok"), ("teams", "text"), ("discord", "discord"), ("webhook", "text"))
+    ]
+    alerts = [
+        Drive({"service": service, "url": f"{url}/200/{service}", "token": of.of("plain"), **more, **text})
+        for service in ("pagerduty", "opsgenie")
+        for more in ({}, {"event": "resolve", "key": of.of("plain")})
+    ]
     return [
         *chats,
         *pagers,
+        *taken,
+        *alerts,
         Drive({"service": "webhook", "url": f"{url}/200/json?{of.of('plain')}", **text}),
         *(
             Drive({"service": "webhook", "url": f"{url}/403/cut{at}", "text": of.of("hard")}, "forbidden")
@@ -328,9 +346,15 @@ def _firewall_block_ip(site: Site, of: Marker) -> list[Drive]:
 def _email_send(site: Site, of: Marker) -> list[Drive]:
     given = {"host": "127.0.0.1", "port": 1, "from": "a@example.com", "to": ["b@example.com"], "subject": of.of("hard")}
     login = {"username": "x", "password": of.of("plain")}
+    taken = {**given, **site.mail, "text": of.of("hard"), "headers": {"X-Token": of.of("plain")}}
+    file = {"name": "key.txt", "content": of.of("key")}
     return [
         Drive({**given, **login, "text": of.of("hard")}, "connect_failed"),
         Drive({**given, **login, "text": "x", "to": [of.of("hard")]}, "invalid_input"),
+        Drive({**taken, "password": of.of("plain"), "html": f"<p>{of.of('hard')}</p>", "attachments": [file]}),
+        Drive({**taken, "password": of.of("hard")}, "login_refused"),
+        Drive({**taken, "password": of.of("plain"), "to": [f"leak-{of.source}@example.com"]}, "recipients_refused"),
+        Drive({**taken, "password": of.of("plain"), "ca": None}, "tls_failed"),
     ]
 
 
@@ -345,7 +369,14 @@ def _ticket(site: Site, of: Marker, **more: Any) -> list[Drive]:
         ),
         Drive({**given, "service": "github", "url": f"{NOBODY}/{of.of('plain')}"}, "connect_failed"),
         Drive({**given, "service": of.of("hard")}, "invalid_input"),
+        *(_taken_by(tracker, service, given) for service, tracker in site.trackers.items()),
     ]
+
+
+def _taken_by(tracker: dict[str, Any], service: str, given: dict[str, Any]) -> Drive:
+    """A service does it; where a ticket must be there, it is the first."""
+    ticket = {"ticket": "SEC-1" if service.startswith("jira") else "1"} if "ticket" in given else {}
+    return Drive({**given, **tracker, **ticket})
 
 
 def _ticket_create(site: Site, of: Marker) -> list[Drive]:
@@ -387,6 +418,18 @@ def _finding_severity(site: Site, of: Marker) -> list[Drive]:
     return [Drive({"owner": of.of("plain")}), Drive({"exposure": of.of("hard")}, "invalid_input")]
 
 
+def _syslog_send(site: Site, of: Marker) -> list[Drive]:
+    """The plug-in of docs/examples."""
+    given = {"host": "127.0.0.1", "port": site.syslog, "message": f"{'x' * 190}{of.of('hard')}"}
+    return [
+        Drive({**given, "fields": {"token": of.of("hard"), "other": of.of("plain")}}),
+        Drive({**given, "port": 1}, "connect_failed"),
+        Drive({**given, "host": f"{of.of('plain')}.invalid"}, "resolve_failed"),
+        Drive({**given, "tls": True, "timeout": 2}, "timed_out"),
+        Drive({**given, "severity": of.of("hard")}, "invalid_input"),
+    ]
+
+
 def _test_blurt(site: Site, of: Marker) -> list[Drive]:
     return [Drive({"text": of.of("hard")}, "internal"), Drive({"text": of.of("key")}, "internal")]
 
@@ -417,6 +460,7 @@ DRIVES: dict[str, Drives] = {
     "rdap.lookup": _rdap_lookup,
     "service.restart": _service_restart,
     "ssh.upload": _ssh_upload,
+    "syslog.send": _syslog_send,
     "ticket.close": _ticket_close,
     "ticket.comment": _ticket_comment,
     "ticket.create": _ticket_create,

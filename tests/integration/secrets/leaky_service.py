@@ -18,7 +18,11 @@ CUTS = (150, 170, 190, 195, 199, 480, 495)
 
 @contextmanager
 def leaky_service(markers: dict[str, Marker]) -> Iterator[str]:
-    """Its base URL.  ``/{source}/{status}/{shape}``: json, text, plain (that alone), cut, redirect, hang, or Vault."""
+    """Its base URL.
+
+    ``/{source}/{status}/{shape}``: json, text, plain (that alone), cut, redirect, hang, ok, Vault, or the name of a
+    service for the words with which it takes a message.
+    """
     stop = threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
@@ -36,7 +40,9 @@ def leaky_service(markers: dict[str, Marker]) -> Iterator[str]:
                 stop.wait(30)
             kinds = ("plain",) if shape == "plain" else ("hard", "plain")
             leaked = [form for kind in kinds for form in written(getattr(marker, kind))]
-            body: Any = {"json": leaked, "cut": None}.get(shape, "\n".join(leaked))
+            taken = {"pagerduty": {"status": "success", "message": leaked}, "opsgenie": {"requestId": marker.hard}}
+            taken["discord"] = {"id": marker.hard, "content": leaked}
+            body: Any = {"json": leaked, "ok": "ok", **taken}.get(shape, "\n".join(leaked))
             if shape.startswith("cut"):
                 at = int(shape.removeprefix("cut"))
                 body = "x" * (at - 12) + marker.hard

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,16 @@ import pytest
 from pydantic import SecretStr
 
 from activities.catalogue import BUILT_IN
+from tests.conftest import PLUGINS
 from tests.hosts import Machine, running_machine
-from tests.house import House, house
+from tests.house import ROOT, House, house
 from tests.integration.secrets.drives import DRIVES, SCRIPT, Drive, Site
 from tests.integration.secrets.leaky_service import leaky_service
 from tests.integration.secrets.markers import Marker, forms, parts, written
 from tests.integration.secrets.search import everything
+from tests.mail_server import USER, mail_server
+from tests.ticket_services import SITES, ticket_site
+from tests.unit.activities.action_support import make_certificate
 
 NEW_ACTION = "has no drive: add one to DRIVES in tests/integration/secrets/drives.py, with each way in for a secret"
 
@@ -57,6 +63,48 @@ def markers_of(machine: Machine, *sources: str) -> dict[str, Marker]:
         machine.inside(f"useradd --create-home u-{marker.source}")
         machine.inside(f"echo 'u-{marker.source}:{marker.plain}' | chpasswd")
     return markers
+
+
+@contextlib.asynccontextmanager
+async def site_of(machine: Machine, service: str, markers: dict[str, Marker], folder: Path) -> AsyncIterator[Site]:
+    """Everything that is driven against: trackers, a mail server and a syslog server that know the markers."""
+    async with contextlib.AsyncExitStack() as stack:
+        trackers = {}
+        for name in SITES:
+            tracker = await stack.enter_async_context(ticket_site(name))
+            tracker.tokens = {marker.plain for marker in markers.values()}
+            tracker.fill(1)
+            trackers[name] = {key: value for key, value in tracker.target.items() if key != "token"}
+        certificate = make_certificate(folder)
+        mail = await stack.enter_async_context(mail_server(certificate.server_context, login=True))
+        mail.passwords = {marker.plain for marker in markers.values()}
+        mail.refuses = {
+            f"leak-{source}@example.com": f"550 5.1.1 {' '.join(written(marker.plain))}"[:480]
+            for source, marker in markers.items()
+        }
+        login = {"host": "127.0.0.1", "port": mail.port, "ca": certificate.file.read_text(), "username": USER}
+        syslog = await stack.enter_async_context(await asyncio.start_server(_take, "127.0.0.1", 0))
+        port = syslog.sockets[0].getsockname()[1]
+        yield Site(service, machine, "python3 /host/tool.py", trackers, login, port)
+
+
+async def _take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Takes what comes, as a syslog server does, and says nothing."""
+    with contextlib.suppress(ConnectionError):
+        while await reader.read(65536):
+            pass
+    writer.close()
+
+
+def install_example(folder: Path) -> str:
+    """The plug-in of docs/examples as an installed package; where Python finds it."""
+    folder.mkdir()
+    shutil.copy(ROOT / "docs" / "examples" / "stanchion-syslog" / "stanchion_syslog.py", folder)
+    metadata = folder / "stanchion_syslog-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: stanchion-syslog\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text("[stanchion.actions]\nsyslog-send = stanchion_syslog:SyslogSend\n")
+    return f"{ROOT}:{PLUGINS}:{folder}"
 
 
 async def drive_all(running: House, site: Site, markers: dict[str, Marker]) -> list[str]:
@@ -102,7 +150,7 @@ async def cancel_one(running: House, site: Site, marker: Marker) -> str:
         while site.machine.inside(f"ls {started}", check=False).strip() != started:
             await asyncio.sleep(0.1)
     await running.post(f"/api/playbooks/executions/{cancelled}/cancel", {}, 200)
-    assert (await running.finish(cancelled))["status"] == "cancelled"
+    assert (await running.finish(cancelled, timeout=120))["status"] == "cancelled"
     return cancelled
 
 
@@ -154,8 +202,11 @@ async def test_no_secret_of_environment_files_or_vault_is_written(machine: Machi
         worker = {f"STANCHION_SECRET_{name.upper()}": value for name, value in markers["env"].values().items()}
         worker |= {"STANCHION_SECRETS_DIR": str(secrets_dir), "STANCHION_VAULT_URL": service}
         worker |= {"STANCHION_VAULT_TOKEN": "s.token"}
-        site = Site(service, machine, "python3 /host/tool.py")
-        async with house(folder, own={"worker": worker}, extra={"STANCHION_LOG_LEVEL": "DEBUG"}) as running:
+        extra = {"STANCHION_LOG_LEVEL": "DEBUG", "PYTHONPATH": install_example(tmp_path / "plug-in")}
+        async with (
+            site_of(machine, service, markers, tmp_path) as site,
+            house(folder, own={"worker": worker}, extra=extra) as running,
+        ):
             executions = await drive_all(running, site, markers)
             assert_none(await leaks(running, None, executions, markers))
 
@@ -168,10 +219,9 @@ async def test_no_secret_of_the_database_is_written(machine: Machine, tmp_path: 
     key = base64.b64encode(os.urandom(32)).decode()
     extra = {"STANCHION_ENCRYPTION_KEY": key, "STANCHION_LOG_LEVEL": "DEBUG"}
     with leaky_service(markers) as service:
-        async with house(folder, extra=extra) as running:
+        async with site_of(machine, service, markers, tmp_path) as site, house(folder, extra=extra) as running:
             async with running.http as http:
                 for name, value in markers["table"].values().items():
                     assert (await http.put(f"/api/secrets/{name}", json={"value": value})).status_code == 200
-            site = Site(service, machine, "python3 /host/tool.py")
             executions = await drive_share(running, site, markers["table"], ENOUGH)
             assert_none(await leaks(running, key, executions, markers))

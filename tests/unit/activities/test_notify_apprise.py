@@ -6,9 +6,11 @@ import asyncio
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from activities.action import ActionContext, ActionError
 from activities.egress import EgressPolicy
@@ -25,9 +27,9 @@ async def send(context: ActionContext, url: str, **inputs: object) -> NotifyOutp
     return await Notify().run(NotifyInput.model_validate(message), context)
 
 
-async def failure(context: ActionContext, url: str) -> ActionError:
+async def failure(context: ActionContext, url: str, **inputs: object) -> ActionError:
     with pytest.raises(ActionError) as raised:
-        await send(context, url)
+        await send(context, url, **inputs)
     return raised.value
 
 
@@ -155,6 +157,23 @@ async def test_an_endless_answer_ends_the_child_alone(context: ActionContext) ->
     error = await failure(context, f"json://127.0.0.1:{listening.sockets[0].getsockname()[1]}/x")
     listening.close()
     assert error.code == "apprise_failed"
+
+
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_a_child_that_ends_early_fails_the_step_alone(
+    loop: Callable[[], asyncio.AbstractEventLoop], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed before it has read its order, which is more than a pipe holds: told as any failure, on either loop."""
+    monkeypatch.setattr(by_apprise.sys, "executable", "/bin/false")
+
+    async def fail_often() -> None:
+        for _ in range(20):
+            error = await failure(make_context(), "json://127.0.0.1:1/x", text="ü" * 40_000)
+            assert error.code == "apprise_failed"
+            assert error.message.endswith("the process that sends ended with 1")
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(fail_often())
 
 
 async def test_a_cancel_ends_the_child(server: LocalServer, context: ActionContext) -> None:

@@ -16,7 +16,7 @@ from tests.hosts import Machine, running_machine
 from tests.packages import APT_HOST, Package, deb_repository
 from tests.stack import Stack, running_stack, stack_settings
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("patched-host")]
 
 SERVES = """import socket, time
 with socket.create_server(("127.0.0.1", {port})) as server:

@@ -20,6 +20,8 @@ from tests.failures.namespaces import Network, run
 from tests.hosts import Machine, running_machine
 from tests.unit.activities.action_support import make_context, make_stage
 
+pytestmark = pytest.mark.xdist_group("firewall-host")
+
 ALLOWED = "127.0.0.0/8, 198.18.0.0/15, fd00::/8"
 
 

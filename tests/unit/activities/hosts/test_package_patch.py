@@ -23,6 +23,8 @@ from tests.hosts import Machine, running_machine
 from tests.packages import APT_HOST, Package, deb_repository
 from tests.unit.activities.action_support import make_context, make_stage
 
+pytestmark = pytest.mark.xdist_group("debian-host")
+
 STEPS = itertools.count(100)
 SLOW = {"postinst": "touch /srv/unpacked; sleep 3; touch /srv/configured"}
 PACKAGES = [

@@ -17,6 +17,8 @@ from tests.hosts import Machine, running_machine
 from tests.packages import RPM_HOST, Package, rpm_repository
 from tests.unit.activities.action_support import make_context, make_stage
 
+pytestmark = pytest.mark.xdist_group("rpm-host")
+
 STEPS = itertools.count(100)
 FOLLOWER = "a-follower-with-a-very-long-name-indeed"
 PACKAGES = [

@@ -13,6 +13,8 @@ from activities.hosts.service import ServiceInput, ServiceOutput, ServiceRestart
 from tests.hosts import Machine, running_machine
 from tests.unit.activities.action_support import make_context, make_stage
 
+pytestmark = pytest.mark.xdist_group("service-hosts")
+
 UNITS = {
     "well": "ExecStart=/bin/sleep 100000\nExecReload=/bin/touch /srv/reloaded",
     "dies": "ExecStart=/bin/sh -c 'echo the disk is on fire >&2; sleep 0.3; exit 3'",

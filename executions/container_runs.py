@@ -75,6 +75,8 @@ async def start_on_container(starter: Starter, request: ContainerRequest, entry:
 def _insert(
     connection: Connection, new: NewExecution, request: ContainerRequest, entry: NewAudit, shown: Shown
 ) -> ExecutionRow:
+    if not playbooks.hold(connection, new.playbook_id):
+        raise NotFound(f'Playbook "{request.playbook_id}" not found')
     container = CONTAINERS.get(connection, request.container)
     if container is None:
         raise NotFound(f'Container "{request.container}" not found')

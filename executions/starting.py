@@ -307,6 +307,8 @@ def _same_request(connection: Connection, playbook: PlaybookRow, request: RunReq
 def _insert(
     connection: Connection, new: NewExecution, key: IdempotencyKey | None, entry: NewAudit
 ) -> Inserted | Repeated:
+    if not playbooks.hold(connection, new.playbook_id):
+        raise NotFound(f"There is no playbook {new.playbook_id!r}: it was deleted a moment ago.")
     inserted = executions.insert(connection, new, key)
     if isinstance(inserted, Inserted):
         details = {"playbook_id": new.playbook_id, "target_asset_id": new.asset_id, "dry_run": new.dry_run}

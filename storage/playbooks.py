@@ -103,6 +103,7 @@ _BY_ID = select(*_columns).where(_p.id == bindparam("key"))
 _BY_SLUG = select(*_columns).where(_p.slug == bindparam("key"), _kept)
 _SCHEDULED = select(*_columns).where(cast(_p.trigger, Text).contains('"schedule"'), _kept).order_by(_p.id)
 _LOCK = _BY_ID.where(_kept).with_for_update()
+_HOLD = select(_p.id).where(_p.id == bindparam("key"), _kept).with_for_update(read=True, key_share=True)
 _REVISION = select(*[_r[name] for name in _REVISION_FIELDS]).where(
     _r.playbook_id == bindparam("key"), _r.revision == bindparam("number")
 )
@@ -148,6 +149,20 @@ def replace(connection: Connection, playbook_id: str, new: NewRevision) -> Playb
     connection.execute(_DELETE_TAGS, {"key": playbook_id})
     _add_revision(connection, playbook_id, row.revision, new)
     return row
+
+
+def hold(connection: Connection, playbook_id: str) -> bool:
+    """Whether the playbook is there; if it is, nobody who locks it first deletes it before this transaction ends."""
+    return connection.execute(_HOLD, {"key": playbook_id}).first() is not None
+
+
+def lock(connection: Connection, playbook_id: str) -> None:
+    """Keep everybody else from changing and from holding the playbook until this transaction ends.
+
+    Raises ``NotFound``.
+    """
+    if connection.execute(_LOCK, {"key": playbook_id}).first() is None:
+        raise NotFound("playbook", playbook_id)
 
 
 def delete(connection: Connection, playbook_id: str, at: int) -> None:

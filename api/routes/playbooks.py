@@ -264,6 +264,7 @@ def _replace(connection: Connection, new: NewPlaybook, entry: NewAudit) -> tuple
 
 
 def _delete(connection: Connection, playbook_id: str, entry: NewAudit) -> None:
+    playbooks.lock(connection, playbook_id)  # a run that is about to start holds it, and is seen then
     if executions.has_open(connection, playbook_id):
         raise Conflict("An execution of this playbook is under way; cancel it, or wait for its end.")
     playbooks.delete(connection, playbook_id, now_ms())

@@ -8,8 +8,12 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Connection, text
+from storage_rows import PLAYBOOK, new_audit, new_execution, new_playbook
 
-from storage import host_keys
+from api.routes.playbooks import _delete as delete_playbook
+from executions import errors as executions_errors
+from executions.starting import _insert as insert_execution
+from storage import host_keys, playbooks
 from storage.database import Database
 from storage.errors import Taken
 from storage.host_keys import HostKeyRow
@@ -95,3 +99,28 @@ async def test_one_key_trusted_twice(database: Database, postgres_url: str) -> N
         lambda c: host_keys.trust(c, key(2)),
     )
     assert one == other
+
+
+async def test_a_start_while_its_playbook_is_deleted(database: Database, postgres_url: str) -> None:
+    """The start finds no playbook any more."""
+    await database.write(playbooks.create, new_playbook())
+    with pytest.raises(executions_errors.NotFound):
+        await meanwhile(
+            database,
+            postgres_url,
+            lambda c: delete_playbook(c, PLAYBOOK, new_audit()),
+            lambda c: insert_execution(c, new_execution(), None, new_audit()),
+        )
+
+
+async def test_a_playbook_is_deleted_while_a_run_of_it_starts(database: Database, postgres_url: str) -> None:
+    """The playbook stays: an execution of it is under way."""
+    await database.write(playbooks.create, new_playbook())
+    with pytest.raises(executions_errors.Conflict):
+        await meanwhile(
+            database,
+            postgres_url,
+            lambda c: insert_execution(c, new_execution(), None, new_audit()),
+            lambda c: delete_playbook(c, PLAYBOOK, new_audit()),
+        )
+    assert await database.read(playbooks.get, PLAYBOOK) is not None

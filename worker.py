@@ -24,6 +24,7 @@ from engine.artifacts import DatabaseArtifacts
 from engine.assets import DatabaseAssets
 from engine.client import connect_patiently
 from engine.errors import AddressUnusable
+from engine.host_keys import DatabaseHostKeys
 from engine.intel import DatabaseIntel
 from engine.logging import configure_logging
 from engine.policy_results import DatabasePolicyResults
@@ -38,7 +39,6 @@ from executions.settling import Settler
 from executions.starting import Starter
 from settings import Settings, settings
 from storage.database import Database
-from storage.host_keys import TrustedHostKeys
 from workflows.interpreter import PlaybookWorkflow
 from workflows.schedule import ScheduleWorkflow
 
@@ -67,7 +67,7 @@ def build_worker(
     records = RecordKeeper(database)
     stores = Stores(
         artifacts=DatabaseArtifacts(database),
-        host_keys=TrustedHostKeys(database),
+        host_keys=DatabaseHostKeys(database),
         intel=DatabaseIntel(database),
         policy_results=DatabasePolicyResults(database),
         assets=DatabaseAssets(database),

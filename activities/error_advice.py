@@ -45,6 +45,7 @@ SSH_ERRORS: Mapping[str, str] = {
     "host_key_unknown": "Nobody has trusted the host's key. Compare it on the host, then `stanchion host trust`.",
     "host_key_changed": "The host shows another key than the trusted one: set up anew, or somebody sits in between. "
     "Find out which; then `stanchion host trust --replace`.",
+    "store_unavailable": "The database with the trusted host keys cannot be read now; worth a retry.",
     "login_refused": "The host refuses the user with this key or password: check `authorized_keys` and the user.",
     "no_credentials": "Neither a private key nor a password is given.",
     "invalid_key": "The private key is damaged, or its passphrase is wrong or missing.",

@@ -28,7 +28,8 @@ Of ``email.send``: ``starttls_not_offered``, ``login_not_offered``, ``login_refu
 Of ``ticket.create`` and ``ticket.close``, beside those of a service: ``unknown_assignee``, ``no_transition``.
 
 Of whatever works on a host over SSH: ``host_key_unknown``, ``host_key_changed``, ``login_refused``,
-``no_credentials``, ``invalid_key``, ``ssh_failed``, ``sudo_refused``, ``output_limit``, ``unexpected_exit_code``.
+``no_credentials``, ``invalid_key``, ``ssh_failed``, ``sudo_refused``, ``output_limit``, ``unexpected_exit_code``,
+``store_unavailable``.
 
 Of ``report.render``: ``template_failed``, ``report_too_large``, ``report_too_slow``, ``pdf_missing``,
 ``renderer_failed``.

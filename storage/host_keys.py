@@ -11,7 +11,6 @@ from typing import Any
 from sqlalchemy import Connection, Row, delete, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from storage.database import Database
 from storage.errors import NotFound
 from storage.tables import host_keys
 
@@ -39,18 +38,6 @@ _INSERT = {
     "sqlite": sqlite.insert(host_keys).on_conflict_do_nothing(),
     "postgresql": postgresql.insert(host_keys).on_conflict_do_nothing(),
 }
-
-
-class TrustedHostKeys:
-    """``activities.stores.HostKeyStore`` on the database."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    async def keys_of(self, host: str, port: int) -> list[str]:
-        """The public keys of the server at ``host`` and ``port``."""
-        rows, _ = await self._database.read(list_host_keys, host=host, port=port, per_page=100)
-        return [row.key for row in rows]
 
 
 def new_host_key(host: str, port: int, key: str, *, created_at: int, created_by: str) -> HostKeyRow:

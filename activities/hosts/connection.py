@@ -57,7 +57,7 @@ async def connected(target: HostInput, context: ActionContext) -> AsyncIterator[
 
     Raises ``ActionError``: ``egress_refused``, ``resolve_failed``, ``connect_failed``, ``connection_lost``,
     ``timed_out``, ``host_key_unknown``, ``host_key_changed``, ``login_refused``, ``no_credentials``, ``invalid_key``,
-    ``ssh_failed``.
+    ``ssh_failed``, ``store_unavailable``.
     """
     async with AsyncExitStack() as stack:
         try:

@@ -125,6 +125,7 @@ class HostScan(Action[HostScanInput, HostScanOutput]):
         "connection_lost": "The connection broke; worth a retry.",
         "host_key_unknown": "Nobody has trusted the host's key: stanchion host trust.",
         "host_key_changed": "The host shows another key than the trusted one.",
+        "store_unavailable": "The database with the trusted host keys cannot be read now; worth a retry.",
         "login_refused": "The host refused the login.",
         "no_credentials": "Neither a private key nor a password is given.",
         "invalid_key": "The private key cannot be used.",

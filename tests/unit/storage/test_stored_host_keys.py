@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncssh
 import pytest
 
+from activities.errors import ActionError
+from engine.host_keys import DatabaseHostKeys
 from storage import host_keys
 from storage.database import Database
-from storage.errors import NotFound
-from storage.host_keys import HostKeyRow, TrustedHostKeys, new_host_key
+from storage.errors import DatabaseUnavailable, NotFound
+from storage.host_keys import HostKeyRow, new_host_key
 
 
 def public_key(kind: str = "ssh-ed25519") -> str:
@@ -26,7 +28,7 @@ async def test_trusted_keys_are_found_by_place(database: Database) -> None:
     first, second = row(), row()
     for new in (first, second, row(port=2222), row("web-02")):
         await database.write(host_keys.trust, new)
-    store = TrustedHostKeys(database)
+    store = DatabaseHostKeys(database)
     assert sorted(await store.keys_of("WEB-01.", 22)) == sorted([first.key, second.key])
     assert await store.keys_of("web-03", 22) == []
 
@@ -71,3 +73,17 @@ def test_no_key(key: str) -> None:
     """What is none is refused, before it is stored."""
     with pytest.raises(ValueError, match="key"):
         new_host_key("web-01", 22, key, created_at=1, created_by="admin")
+
+
+async def test_a_database_that_is_away_is_no_missing_key(database: Database) -> None:
+    """A step is told that it may try again, not that nobody has trusted the host."""
+
+    def away(*_: object, **__: object) -> None:
+        raise DatabaseUnavailable("gone")
+
+    store = DatabaseHostKeys(database)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("engine.host_keys.list_host_keys", away)
+        with pytest.raises(ActionError) as told:
+            await store.keys_of("web-01", 22)
+    assert (told.value.code, told.value.retryable) == ("store_unavailable", True)

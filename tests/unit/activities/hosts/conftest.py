@@ -9,8 +9,8 @@ import pytest
 
 from activities.action import ActionContext
 from activities.stores import Stores
+from engine.host_keys import DatabaseHostKeys
 from storage.database import Database
-from storage.host_keys import TrustedHostKeys
 from storage.migrate import migrate
 from tests.hosts import Machine, running_machine
 from tests.unit.activities.action_support import make_context
@@ -43,4 +43,4 @@ def key_database(tmp_path: Path) -> Iterator[Database]:
 @pytest.fixture
 def stored(key_database: Database) -> ActionContext:
     """A context whose host keys are those of ``key_database``."""
-    return make_context(stores=Stores(host_keys=TrustedHostKeys(key_database)))
+    return make_context(stores=Stores(host_keys=DatabaseHostKeys(key_database)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import zoneinfo
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Final
 
 from starlette.requests import Request
@@ -76,7 +76,7 @@ async def _check_trigger(request: Request, trigger: dict[str, Json]) -> None:
     if trigger["event"] != SCHEDULE:
         return
     faults: list[Detail] = []
-    zones = zoneinfo.available_timezones()
+    zones = _time_zones()
     if zones and trigger.get("timezone", "UTC") not in zones:
         faults.append(Detail("/trigger/timezone", f"there is no time zone {trigger['timezone']}"))
     try:
@@ -85,6 +85,12 @@ async def _check_trigger(request: Request, trigger: dict[str, Json]) -> None:
         faults.append(Detail("/trigger/asset", error.message))
     if faults:
         raise BadRequest("The definition has faults.", faults)
+
+
+@lru_cache(maxsize=1)
+def _time_zones() -> frozenset[str]:
+    """Those of this machine; they are read from hundreds of files."""
+    return frozenset(zoneinfo.available_timezones())
 
 
 def _compile(text: bytes, media: Media, catalogue: Catalogue) -> Compiled:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 from api.event_ids import PENDING, event_id, read_event_id, signature, state_letter
@@ -29,6 +29,9 @@ AWAY_POLL = 1.0
 
 HEARTBEAT = 15.0
 """Seconds of silence after which a comment is sent, so that proxies keep the connection."""
+
+LONGEST = 3600.0
+"""Seconds after which a stream ends though the run goes on: a client that comes back has its token judged anew."""
 
 Read = Callable[[], Awaitable[Truth]]
 
@@ -62,7 +65,8 @@ class Watches:
         self._watches: dict[str, Watch] = {}
 
     async def listen(self, first: Truth, read: Read) -> AsyncGenerator[Truth | None, None]:
-        """Yields ``first`` and then each later truth; None after a silence.  Ends after a final one.
+        """Yields ``first`` and then each later truth; None after a silence.  Ends after a final one, and
+        after ``LONGEST``.
 
         While Temporal or the database is away there is silence.  Raises what else ``read`` raises.
         """
@@ -73,8 +77,9 @@ class Watches:
         watch = self._join(key, first, read)
         try:
             yield first
-            seen = first
-            while not seen.is_final:
+            seen, loop = first, asyncio.get_running_loop()
+            ends = loop.time() + LONGEST
+            while not seen.is_final and loop.time() < ends:
                 changed = watch.changed
                 if watch.truth is seen or watch.truth == seen:
                     if watch.failure is not None:
@@ -146,17 +151,18 @@ class Story:
         if known:
             self.state, self.signatures = known
 
-    def tell(self, truth: Truth) -> list[str]:
-        """The events, in wire form, from what the listener knows to ``truth``."""
+    def tell(self, truth: Truth) -> Iterator[str]:
+        """The events, in wire form, from what the listener knows to ``truth``; each is made when it is asked for."""
         steps = truth.record.steps
         if self.state is None:
             self.state, self.signatures = state_letter(truth.record.state), [signature(step) for step in steps]
-            return [self._execution(truth)]
-        events = [self._step(truth, index, record) for index, record in _changes(self.signatures, steps)]
+            yield self._execution(truth)
+            return
+        for index, record in _changes(self.signatures, steps):
+            yield self._step(truth, index, record)
         if self.state != state_letter(truth.record.state):
             self.state = state_letter(truth.record.state)
-            events.append(self._execution(truth))
-        return events
+            yield self._execution(truth)
 
     def _execution(self, truth: Truth) -> str:
         return self._event("execution", execution_json(truth, self.ui_url))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Path, Request
@@ -95,7 +96,8 @@ async def _answer(request: Request, services: Services, operation: str) -> Respo
     if not content.lstrip().startswith(b"{"):
         raise BadRequest("The body must be a JSON object.")
     try:
-        given = Parse(content, Payloads(), ignore_unknown_fields=True)
+        # In a thread, as below: it takes seconds for the largest.
+        given = await asyncio.to_thread(Parse, content, Payloads(), ignore_unknown_fields=True)
     except (ParseError, UnicodeDecodeError, RecursionError) as error:
         raise BadRequest("The body holds no payloads of Temporal in JSON.") from error
     key = services.settings.encryption_key
@@ -106,4 +108,5 @@ async def _answer(request: Request, services: Services, operation: str) -> Respo
             payloads = await (codec.encode if operation == "encode" else codec.decode)(payloads)
         except EncryptionKeyError as error:
             raise BadRequest(f"A payload cannot be decrypted: {error}.") from error
-    return Response(MessageToJson(Payloads(payloads=payloads), indent=None), media_type="application/json")
+    text = await asyncio.to_thread(MessageToJson, Payloads(payloads=payloads), indent=None)
+    return Response(text, media_type="application/json")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request
@@ -45,6 +47,9 @@ router = APIRouter(tags=["executions"])
 
 READ = ("playbook:read", "playbook:execute")
 EXECUTIONS = "/api/playbooks/executions"
+
+TOLD_AT_ONCE = 50
+"""Events that a listener is told before others have their turn; each of a long run takes a part of a millisecond."""
 
 IdempotencyKey = Annotated[
     str | None,
@@ -183,7 +188,9 @@ async def read_execution(services: ServicesDep, execution_id: ExecutionId, inclu
     io = await _io(service, truth) if "io" in wanted else None
     iterations = await _iterations(service, truth) if "iterations" in wanted else None
     made = await services.database.read(artifacts.list_artifacts, execution_id) if "artifacts" in wanted else None
-    answer = execution_answer(service, truth, io=io, iterations=iterations, made=made)
+    make = partial(execution_answer, service, truth, io=io, iterations=iterations, made=made)
+    # Inputs and outputs can have megabytes, which nobody else shall wait for.
+    answer = make() if io is None and iterations is None else await asyncio.to_thread(make)
     if include is None and truth.row.closed_at is not None:
         service.closed.put(execution_id, bytes(answer.body))
     return answer
@@ -253,7 +260,7 @@ async def cancel_execution(
         200: {
             "description": "`event: execution` with the whole execution, first and whenever its own state changes; "
             "`event: step` with `{execution_id, status, step}` for every change of a step. The stream ends after the "
-            "final state. A client that comes back with `Last-Event-ID` gets what has changed since.",
+            "final state, or after an hour. A client that comes back with `Last-Event-ID` gets what has changed since.",
             "content": {"text/event-stream": {"schema": one_of(ExecutionAnswer, StepEvent)}},
         },
         **answers(404),
@@ -293,7 +300,7 @@ async def compare_executions(services: ServicesDep, execution_id: ExecutionId, o
         )
     left_io = await services.executions.io(left) or {}
     right_io = await services.executions.io(right) or {}
-    return _json(comparison(left, left_io, right, right_io))
+    return await asyncio.to_thread(lambda: _json(comparison(left, left_io, right, right_io)))
 
 
 async def _stream(service: Executions, first: Truth, story: Story) -> AsyncIterator[str]:
@@ -304,8 +311,10 @@ async def _stream(service: Executions, first: Truth, story: Story) -> AsyncItera
         if truth is None:
             yield ": still here\n\n"
             continue
-        for event in story.tell(truth):
+        for number, event in enumerate(story.tell(truth), start=1):
             yield event
+            if number % TOLD_AT_ONCE == 0:
+                await asyncio.sleep(0)
 
 
 async def _io(service: Executions, truth: Truth) -> dict[str, Json]:

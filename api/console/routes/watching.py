@@ -45,14 +45,17 @@ async def _stream(service: Executions, first: Truth, follower: _Follower) -> Asy
         return await service.read(first.row.id)
 
     yield "retry: 2000\n\n"
+    last = first
     async for truth in service.watches.listen(first, read):
         if truth is None:
             yield ": still here\n\n"
             continue
+        last = truth
         parts = await follower.parts(truth)
         if parts:
             yield _event("change", parts)
-    yield _event("end", "")
+    if last.is_final:
+        yield _event("end", "")
 
 
 class _Follower:

@@ -82,3 +82,12 @@ async def test_a_slow_listener_keeps_no_dead_reader_for_others(watches: Watches)
             heard = [one async for one in watches.listen(RUNNING, reading(DONE)) if one]
         assert heard == [RUNNING, DONE]
     assert watches._watches == {}
+
+
+async def test_a_stream_does_not_outlive_its_token_for_ever(watches: Watches, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After an hour it ends though the run goes on: who comes again is asked for a good token again."""
+    monkeypatch.setattr("api.events.LONGEST", 0.0)
+    async with asyncio.timeout(60):
+        heard = [one async for one in watches.listen(RUNNING, reading(RUNNING))]
+    assert heard == [RUNNING]
+    assert watches._watches == {}

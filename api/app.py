@@ -201,4 +201,7 @@ async def _migrate_later(settings: Settings) -> None:
     migrated = False
     while not migrated:
         await asyncio.sleep(MIGRATION_RETRY_SECONDS)
-        migrated = await _migrated(settings)
+        try:
+            migrated = await _migrated(settings)
+        except Exception:
+            log.exception("the schema of the database cannot be checked")

@@ -30,6 +30,9 @@ workers: Final = ThreadPoolExecutor(2, thread_name_prefix="definitions")
 KEY: Final = "[key]"
 """What Pydantic puts into the place of a fault that is in an object's name and not in its value."""
 
+PRINTABLE: Final = r"^[^\x00-\x1f\x7f]*[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$"
+"""The pattern of a name: at least one character that is not a space, and no control character."""
+
 Media = Literal["json", "yaml"]
 Model = TypeVar("Model", bound=BaseModel)
 

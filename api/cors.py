@@ -60,7 +60,7 @@ def codec_origins(settings: Settings) -> list[str]:
 class Origins:
     """Starlette's middleware, with other origins for the codec.
 
-    No cookies are allowed, since there are none: a page must have a token to send.
+    No cookies are allowed: the only one there is belongs to the console, and a page must have a token to send.
     """
 
     def __init__(self, app: ASGIApp, allowed: Collection[str], codec: Collection[str]) -> None:

@@ -12,7 +12,7 @@ import re
 import secrets
 import time
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Literal, get_args
 
 from settings import Settings
 from storage import tokens
@@ -20,7 +20,7 @@ from storage.clock import now_ms
 from storage.database import Database
 from storage.limits import Limits
 
-PERMISSIONS: Final = (
+Permission = Literal[
     "playbook:read",
     "playbook:write",
     "playbook:execute",
@@ -32,7 +32,8 @@ PERMISSIONS: Final = (
     "token:admin",
     "audit:read",
     "payload:decode",
-)
+]
+PERMISSIONS: Final[tuple[Permission, ...]] = get_args(Permission)
 PREFIX: Final = "stn_"
 CACHE_SECONDS: Final = 1.0
 CACHE_SIZE: Final = 10_000

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.options import AsJson, DataDir
+from cli.options import DATA, AsJson, DataDir
 from cli.output import complain, emit, say, show
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Keep what is known of vulnerabilities up to date.", no_args_is_help=True)
 
-DATA = Path("data")
 FIELDS = ("source", "entries", "as_of", "synced_at", "sample", "version", "origin")
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from starlette.responses import Response
 
 from api.auth import CurrentPrincipal, guard
-from api.body import Body, read_json
+from api.body import PRINTABLE, Body, read_json
 from api.models import Answer, AnyValue, JsonObject, Listing, Meta, Timestamp
 from api.openapi import BODY_ERRORS, answers, request_body
 from api.query import Page, PerPage
@@ -28,9 +28,6 @@ from storage.errors import Taken
 from storage.limits import seen_assets
 
 router = APIRouter(prefix="/api/assets", tags=["assets"])
-
-PRINTABLE = r"^[^\x00-\x1f\x7f]*[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$"
-"""At least one character that is not a space, and no control character."""
 
 HOSTNAME = r"^[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?)*$"
 ID = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from starlette.responses import JSONResponse, Response
 
 from api.auth import CurrentPrincipal, guard
-from api.body import Body, parse_body, read_bytes, read_json
+from api.body import PRINTABLE, Body, parse_body, read_bytes, read_json
 from api.errors import Unauthorized
 from api.execution_models import ExecutionAnswer
 from api.models import JSON_VALUE, Answer, Listing, Meta, Timestamp
@@ -48,7 +48,7 @@ HookToken = Annotated[str, Path(min_length=1, max_length=200, description="The t
 class HookCreate(Body):
     """A new hook."""
 
-    name: str = Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$")
+    name: str = Field(min_length=1, max_length=200, pattern=PRINTABLE)
     signature: Scheme = Field(
         "standard",
         description="How deliveries are signed: `standard` (Standard Webhooks: webhook-id, webhook-timestamp, "

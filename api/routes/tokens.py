@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
 from pydantic import Field
@@ -11,14 +11,14 @@ from sqlalchemy import Connection
 from starlette.responses import Response
 
 from api.auth import CurrentPrincipal, guard
-from api.body import Body, read_json
+from api.body import PRINTABLE, Body, read_json
 from api.labels import LIMITABLE
 from api.models import Answer, Listing, Meta, Timestamp
 from api.openapi import BODY_ERRORS, answers, request_body
 from api.query import Page, PerPage
 from api.services import ServicesDep
 from api.times import iso, parse_iso
-from api.tokens import new_token, token_hash
+from api.tokens import Permission, new_token, token_hash
 from executions.errors import BadRequest, Detail, NotFound
 from playbooks.record import Json
 from storage import audit, tokens
@@ -30,19 +30,6 @@ from storage.tokens import NewToken, TokenRow
 
 router = APIRouter(prefix="/api/tokens", tags=["tokens"], dependencies=[guard("token:admin")])
 
-Permission = Literal[
-    "playbook:read",
-    "playbook:write",
-    "playbook:execute",
-    "asset:read",
-    "asset:write",
-    "host:read",
-    "host:write",
-    "secret:write",
-    "token:admin",
-    "audit:read",
-    "payload:decode",
-]
 TokenId = Annotated[str, Path(pattern=r"^[A-Za-z0-9-]{1,64}$", description="Id of the token, not the token itself.")]
 
 
@@ -77,7 +64,7 @@ class TokenLimitsAnswer(Answer):
 class TokenCreate(Body):
     """A new token.  Who may make tokens may give any permission."""
 
-    name: str = Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$")
+    name: str = Field(min_length=1, max_length=200, pattern=PRINTABLE)
     permissions: list[Permission] = Field(min_length=1, max_length=20)
     expires_at: Annotated[str, Field(json_schema_extra={"format": "date-time"})] | None = Field(
         None, description="RFC 3339, in the future; absent or null: the token does not expire."

@@ -16,9 +16,9 @@ from api.models import Answer, Listing, Meta, Timestamp
 from api.openapi import BODY_ERRORS, answers, request_body
 from api.phantom.passwords import MAX_LENGTH, hashed
 from api.query import Page, PerPage
-from api.routes.tokens import Permission
 from api.services import ServicesDep
 from api.times import iso
+from api.tokens import Permission
 from executions.errors import Conflict, Detail, NotFound
 from storage import audit
 from storage.audit import NewAudit

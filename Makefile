@@ -5,7 +5,7 @@ STAMP := .venv/.installed
 DATA ?= data
 PORT ?= 8080
 
-.PHONY: install demo demo-all up test check bench chaos docs lock clean
+.PHONY: install demo demo-all up test check bench chaos mutants fuzz docs lock clean
 
 install: $(STAMP)
 
@@ -53,6 +53,27 @@ CHAOS_SEED ?= $(shell date +%s)
 chaos: install
 	CHAOS_EXECUTIONS=$(CHAOS_EXECUTIONS) CHAOS_SEED=$(CHAOS_SEED) $(BIN)/pytest -q -s tests/failures/test_chaos.py
 
+# Tools that nothing else needs, beside what .venv has.
+TOOLS := .venv-tools/.installed
+$(TOOLS): requirements-tools.txt $(STAMP)
+	test -x .venv-tools/bin/python || $(BIN)/python -m venv .venv-tools
+	.venv-tools/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-tools.txt
+	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+		>$$(.venv-tools/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/of-the-project.pth
+	touch $@
+
+# A sample of the changes that mutmut makes in playbooks/ and workflows/; which one, MUTANTS_SEED says.
+MUTANTS ?= 300
+MUTANTS_SEED ?= 1
+mutants: $(TOOLS)
+	.venv-tools/bin/python -m scripts.mutants $(MUTANTS) $(MUTANTS_SEED)
+
+# Input led by coverage, for FUZZ_SECONDS, thrown at one target of scripts/fuzz.py.
+FUZZ_SECONDS ?= 60
+FUZZ_TARGET ?= yaml
+fuzz: $(TOOLS)
+	.venv-tools/bin/python -m scripts.fuzz_guided $(FUZZ_SECONDS) $(FUZZ_TARGET)
+
 # --universal: one file for every platform; the file names no index, so it works behind any mirror.
 # The image takes what runs, and builds with what builds, in the very versions that the tests ran with.
 COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header
@@ -60,6 +81,7 @@ lock:
 	$(COMPILE) pyproject.toml --all-extras requirements-build.in -o requirements.txt
 	$(COMPILE) --no-annotate -c requirements.txt --extra pdf --extra traces pyproject.toml -o requirements-runtime.txt
 	$(COMPILE) --no-annotate -c requirements.txt requirements-build.in -o requirements-build.txt
+	$(COMPILE) --no-annotate -c requirements.txt requirements-tools.in -o requirements-tools.txt
 
 clean:
-	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-tools mutants build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

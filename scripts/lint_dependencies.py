@@ -19,7 +19,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
-LOCKS = ("requirements.txt", "requirements-runtime.txt", "requirements-build.txt")
+LOCKS = ("requirements.txt", "requirements-runtime.txt", "requirements-build.txt", "requirements-tools.txt")
 KNOWN_BAD = ROOT / "scripts" / "known_bad.txt"
 HASH = re.compile(r"sha256:[0-9a-f]{64}")
 UNWANTED = re.compile(r"AGPL|Affero|SSPL|Server Side Public|Commons Clause|Business Source|Proprietary", re.IGNORECASE)

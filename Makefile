@@ -63,7 +63,7 @@ $(TOOLS): requirements-tools.txt $(STAMP)
 	touch $@
 
 # A sample of the changes that mutmut makes in playbooks/ and workflows/; which one, MUTANTS_SEED says.
-MUTANTS ?= 300
+MUTANTS ?= 100
 MUTANTS_SEED ?= 1
 mutants: $(TOOLS)
 	.venv-tools/bin/python -m scripts.mutants $(MUTANTS) $(MUTANTS_SEED)

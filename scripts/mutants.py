@@ -19,7 +19,7 @@ from pathlib import Path
 ROOT = Path.cwd()
 MUTMUT = str(Path(sys.executable).parent / "mutmut")
 FOLDERS = ("playbooks", "workflows")
-COUNT = 300
+COUNT = 100
 SEED = 1
 NONE = "no.such.mutant"
 

@@ -81,6 +81,29 @@ RUNS: dict[str, dict[str, Any]] = {
         "steps": [{"type": "foreach", "items": [1, 2, 3], "concurrency": 2, "steps": [{**FAIL, "when": "item == 2"}]}],
     },
     "while": {"steps": [{"type": "while", "expression": "index < 3", "steps": [SLEEP, ECHO]}]},
+    "while_result": {
+        "steps": [
+            {
+                "id": "w",
+                "type": "while",
+                "expression": "index < 3",
+                "steps": [{**ECHO, "parameters": {"x": "{{ index }}"}}],
+            },
+            {**LONG, "when": "steps.w.output.result.x != 2 || steps.w.output.count != 3"},
+        ]
+    },
+    "while_failure": {
+        "steps": [
+            {
+                "id": "w",
+                "type": "while",
+                "expression": "index < 3",
+                "on_failure": "tell",
+                "steps": [SLEEP, {**FAIL, "when": "index == 1"}],
+            },
+            {**LONG, "id": "tell", "when": "!steps.w.error.message.startsWith('iteration 1 ')"},
+        ]
+    },
     "nested": {
         "steps": [
             {
@@ -106,6 +129,13 @@ RUNS: dict[str, dict[str, Any]] = {
     "approval": {"steps": [{"id": "ask", "type": "approval"}, ECHO], "decide": "approve"},
     "approval_rejected": {"steps": [{"id": "ask", "type": "approval"}, ECHO], "decide": "reject"},
     "approval_timed_out": {"steps": [{"id": "ask", "type": "approval", "timeout": "100ms"}, ECHO]},
+    "approval_granted_by_time": {
+        "steps": [
+            {"id": "ask", "type": "approval", "timeout": "100ms", "on_timeout": "approve"},
+            {**LONG, "when": "steps.ask.status != 'completed'"},
+            ECHO,
+        ]
+    },
     "subplaybook": {"child": [SLEEP, ECHO], "steps": [{"type": "playbook", "playbook": CHILD}, ECHO]},
     "subplaybook_failure": {"child": [FAIL], "steps": [{"type": "playbook", "playbook": CHILD}, ECHO]},
     "continued": {

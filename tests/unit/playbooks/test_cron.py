@@ -87,6 +87,7 @@ def test_a_star_with_a_step_narrows_nothing_in_the_rule_of_either() -> None:
         ("-1 * * * *", "''"),
         ("٣ * * * *", "is not a number"),
         ("0 0 30 2 *", "no month 2 has a day 30"),
+        ("0 0 31 9,11 *", "no month 9,11 has a day 31"),
         ("0 0 31 apr,jun *", "no month apr,jun has a day 31"),
         (",".join(["1"] * 101) + " * * * *", "more than 100 parts"),
         ("99999999999999999999 * * * *", "is not a number"),
@@ -102,4 +103,6 @@ def test_a_day_that_some_month_has_is_a_schedule() -> None:
     """The 29th of February, and the 31st of the months that have one."""
     assert parse_cron("0 0 29 2 *")
     assert parse_cron("0 0 31 * *")
+    assert all(parse_cron(f"0 0 31 {month} *") for month in (1, 3, 5, 7, 8, 10, 12))
+    assert all(parse_cron(f"0 0 30 {month} *") for month in (4, 6, 9, 11))
     assert parse_cron("0 0 30 2 fri")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
 from playbooks.compile import compile_value
 from playbooks.faults import DefinitionError
+from playbooks.load import load
 from tests.unit.playbooks.catalogue import CATALOGUE, faults_of
 
 ECHO = "{id: a, action_ref: core.echo}"
@@ -366,3 +368,33 @@ def test_what_cannot_be_reached_is_told_with_the_rest() -> None:
         ("/steps/1/branches/0/1", "the step `never` can never be reached"),
         ("/steps/1/branches/1/0/on_success", "there is no step `nowhere`; this is next, end or a later step"),
     }
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        (r'{"a": "plain", "b": "x"}', {"a": "plain", "b": "x"}),
+        (r'{"a\n": "\u00e9\t\"q\" \\ \/"}', {"a\n": 'é\t"q" \\ /'}),
+        (r'{"a": "", "\u0062": "\ud83d\ude00"}', {"a": "", "b": "\N{GRINNING FACE}"}),
+    ],
+)
+def test_texts_of_json_come_out_as_they_were_meant(text: str, value: dict[str, str]) -> None:
+    """Names and values, plain and escaped, one after the other."""
+    assert load(text.encode(), "json").value == value
+
+
+@pytest.mark.parametrize(
+    ("text", "media", "path"),
+    [
+        (r'{"a": [1, "\u0000"]}', "json", "/a/1"),
+        (r'{"a": {"b": "\ud800"}}', "json", "/a/b"),
+        ('a: [1, "\\0"]', "yaml", "/a/1"),
+    ],
+)
+def test_a_text_that_cannot_be_kept_is_told_with_its_place(text: str, media: Any, path: str) -> None:
+    """NUL and half a surrogate pair, which no database takes."""
+    with pytest.raises(DefinitionError) as caught:
+        load(text.encode(), media)
+    assert [(fault.path, fault.message) for fault in caught.value.faults] == [
+        (path, "text may not hold NUL or half a surrogate pair")
+    ]

@@ -46,6 +46,11 @@ def test_schemas_that_are_taken(schema: Any) -> None:
         ({"properties": {"a": {"$anchor": "b"}}}, (("properties", "a", "$anchor"), "$anchor is not supported")),
         ({"properties": {"a": {"$ref": "#b"}}}, (("properties", "a", "$ref"), None)),
         ({"anyOf": [{}, {"$ref": "#/anyOf/2"}]}, (("anyOf", 1, "$ref"), "there is no #/anyOf/2 in the schema")),
+        ({"anyOf": [{}, {"$ref": "#/anyOf/x"}]}, (("anyOf", 1, "$ref"), "there is no #/anyOf/x in the schema")),
+        (
+            {"$defs": {"a": {}}, "anyOf": [{"$ref": "#/$defs/0"}]},
+            (("anyOf", 0, "$ref"), "there is no #/$defs/0 in the schema"),
+        ),
         ({"items": {"minLength": -1}}, (("items", "minLength"), "this value is less than the minimum of 0")),
     ],
 )

@@ -143,6 +143,35 @@ def test_a_payload_becomes_asset_and_parameters() -> None:
     assert (wanted.asset, wanted.parameters) == ("web-01.example", {"s": 9.1})
 
 
+@pytest.mark.parametrize(
+    ("payload", "asset"),
+    [
+        ({"target_asset_id": "a", "asset": {"id": "b"}, "finding": {"asset": {"id": "c"}}}, "a"),
+        ({"asset": {"id": "b"}, "finding": {"asset": {"id": "c"}}}, "b"),
+        ({"finding": {"asset": {"id": "c"}}}, "c"),
+    ],
+)
+def test_a_payload_names_its_asset_by_itself(payload: Any, asset: str) -> None:
+    """Without a template: as in the body of a run, else as the asset of the event or of its finding."""
+    assert compile_incoming(trigger_of({"event": "webhook"})).wanted(payload, {}).asset == asset
+
+
+@pytest.mark.parametrize(
+    ("event", "payload", "parameters"),
+    [
+        ("webhook", {}, {}),
+        ("webhook", {"parameters": {"n": 1}}, {"n": 1}),
+        ("finding.created", {"id": "F-1"}, {"finding": {"id": "F-1", "target_asset_id": "a"}}),
+        ("finding.created", {"finding": {"id": "F-2"}}, {"finding": {"id": "F-2"}}),
+        ("finding.created", {"finding": {"id": "F-2"}, "parameters": {"n": 1}}, {"n": 1}),
+    ],
+)
+def test_a_payload_gives_parameters_by_itself(event: str, payload: Any, parameters: Any) -> None:
+    """Without templates: those that stand in it, else of a finding the finding."""
+    wanted = compile_incoming(trigger_of({"event": event})).wanted({**payload, "target_asset_id": "a"}, {})
+    assert wanted.parameters == parameters
+
+
 def test_headers_are_in_scope() -> None:
     """With their names in lower case."""
     trigger = {"event": "webhook", "asset": "{{ headers['x-host'] }}"}

@@ -23,7 +23,7 @@ from activities.stores import Stores
 from engine.artifacts import DatabaseArtifacts
 from engine.assets import DatabaseAssets
 from engine.client import connect_patiently
-from engine.errors import AddressUnusable
+from engine.errors import AddressUnusable, TemporalUnreachable
 from engine.host_keys import DatabaseHostKeys
 from engine.intel import DatabaseIntel
 from engine.logging import configure_logging
@@ -109,7 +109,7 @@ def build_worker(
 async def run(config: Settings) -> None:
     """Runs a worker until SIGTERM or SIGINT, then lets its running actions end.
 
-    Raises ``engine.errors.AddressUnusable``.
+    Raises ``AddressUnusable`` and ``TemporalUnreachable`` of ``engine.errors``.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -176,8 +176,9 @@ def main(arguments: Sequence[str] = ()) -> None:
     start_tracing("stanchion-worker", os.environ)
     try:
         uvloop.run(run(settings()))
-    except AddressUnusable as error:
-        sys.exit(str(error))
+    except (AddressUnusable, TemporalUnreachable) as error:
+        print(error, file=sys.stderr)
+        leave(1)
     finally:
         stop_tracing()
 

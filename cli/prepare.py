@@ -33,7 +33,14 @@ def main(arguments: list[str]) -> None:
     if "database" in wanted:
         migrate_database(settings())
     if "temporal" in wanted:
-        asyncio.run(prepare_temporal(settings()))
+        from engine.errors import TemporalUnreachable
+        from engine.processes import leave
+
+        try:
+            asyncio.run(prepare_temporal(settings()))
+        except TemporalUnreachable as error:
+            print(error, file=sys.stderr)
+            leave(1)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,8 @@ from temporalio.runtime import Runtime
 
 from engine.blobs import external_storage
 from engine.codec import EncryptionCodec, parse_keys
+from engine.errors import TemporalUnreachable
+from engine.refusals import explained, refusal
 from engine.tracing import tracing
 from settings import Settings
 from storage.database import Database
@@ -90,16 +92,19 @@ async def connect_patiently(
 ) -> Client:
     """``connect``, tried again for ``timeout`` seconds, for a worker that is started beside its server.
 
-    Raises the last ``RuntimeError`` when the time is over.
+    Raises ``TemporalUnreachable`` when the time is over, and at once where the server refuses for good.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout
     while True:
         try:
             return await connect(settings, database, runtime=runtime)
-        except RuntimeError:
-            if loop.time() + interval >= deadline:
-                raise
+        except RuntimeError as error:
+            if loop.time() + interval >= deadline or refusal(str(error)) is not None:
+                address = connection(settings, os.environ)["target_host"]
+                raise TemporalUnreachable(
+                    f"Temporal at {address} cannot be reached: {explained(str(error))}."
+                ) from error
             await asyncio.sleep(interval)
 
 

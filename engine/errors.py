@@ -37,3 +37,7 @@ class NoAnswer(Exception):
 
 class AddressUnusable(Exception):
     """An address of the settings cannot be listened on; the message is a sentence for the operator."""
+
+
+class TemporalUnreachable(RuntimeError):
+    """Temporal cannot be connected to; the message is a sentence for the operator."""

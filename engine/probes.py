@@ -9,6 +9,7 @@ from datetime import timedelta
 from temporalio.client import Client
 from temporalio.service import RPCError
 
+from engine.refusals import explained
 from storage.database import Database
 from storage.errors import DatabaseUnavailable
 
@@ -50,4 +51,4 @@ def reason(error: Exception) -> str:
     """Why a dependency did not answer, in one line."""
     if isinstance(error, TimeoutError):
         return "no answer in time"
-    return (str(error) or type(error).__name__).splitlines()[0][:200]
+    return explained(str(error) or type(error).__name__)

@@ -117,5 +117,7 @@ async def test_an_api_says_why_it_is_not_ready(guarded: Guarded) -> None:
             await asyncio.sleep(0.1)
             with contextlib.suppress(httpx2.TransportError):
                 body = (await http.get("/readyz")).json()
-                (detail,) = [one["detail"] for one in body["dependencies"] if one["name"] == "temporal"]
+                (detail,) = [
+                    one["detail"] for one in body.get("error", body)["dependencies"] if one["name"] == "temporal"
+                ]
     assert "TEMPORAL_TLS_CLIENT_CERT_PATH" in detail

@@ -6,8 +6,10 @@ Each may be repeated: Temporal does so when a worker dies in the middle of one.
 from __future__ import annotations
 
 from sqlalchemy import Connection
+from structlog.contextvars import bind_contextvars
 from temporalio import activity
 
+from engine.log_ids import bind_run
 from playbooks.contract import (
     DISCARD_CHILD_ACTIVITY,
     NOTE_DECISION_ACTIVITY,
@@ -35,6 +37,7 @@ class RecordKeeper:
     @activity.defn(name=OPEN_CHILD_ACTIVITY)
     async def open_child(self, child: OpenChild) -> Opened:
         """Checks the parameters of a sub-playbook and writes its row, before Temporal starts it."""
+        bind_run(child.parent.execution_id)
         try:
             parameters = validate_parameters(child.parameters_schema, child.parameters)
         except ParameterErrors as error:
@@ -61,11 +64,13 @@ class RecordKeeper:
     @activity.defn(name=DISCARD_CHILD_ACTIVITY)
     async def discard_child(self, execution_id: str) -> None:
         """Takes back the row of a sub-playbook that Temporal did not start, since another run of it is open."""
+        bind_contextvars(execution_id=execution_id)
         await self._database.write(executions.discard, execution_id)
 
     @activity.defn(name=NOTE_DECISION_ACTIVITY)
     async def note_decision(self, note: DecisionNote) -> None:
         """Writes a decision into the audit trail, once."""
+        bind_run(note.execution_id)
         await self._database.write(_note_once, note)
 
 

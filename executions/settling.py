@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import structlog
-from structlog.contextvars import bind_contextvars
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
+from engine.log_ids import bind_run
 from engine.metrics import ExecutionMetrics
 from executions.counting import count_ended
 from executions.revisions import Revisions
@@ -34,7 +34,7 @@ class Settler:
 
         A database that cannot be reached is an ordinary failure, which the workflow retries until it can be.
         """
-        bind_contextvars(execution_id=settlement.execution_id)
+        bind_run(settlement.execution_id)
         try:
             standing = await self._database.write(settle, settlement, now_ms())
         except NotFound as error:

@@ -40,6 +40,12 @@ def workflow_id(playbook_id: str, asset_id: str) -> str:
     return f"{playbook_id}:{asset_id}"
 
 
+def ids_of(workflow_id: str) -> tuple[str, str]:
+    """The ids of playbook and asset in a workflow id; what may follow them tells runs of one asset apart."""
+    playbook_id, asset_id, *_ = [*workflow_id.split(":"), ""]
+    return playbook_id, asset_id
+
+
 class PinnedPlaybook(BaseModel):
     """A playbook that a run may start as a sub-playbook, as it was when the run began."""
 

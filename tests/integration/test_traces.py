@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import re
+import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -119,14 +121,51 @@ async def test_a_run_is_one_trace(tmp_path: Path) -> None:
 
 async def test_without_a_collector_nothing_is_traced(tmp_path: Path) -> None:
     """Logs say what they belong to without traces, too, and no process loads OpenTelemetry's SDK."""
-    async with house(tmp_path) as site:
+    async with house(tmp_path, extra={"PYTHONPROFILEIMPORTTIME": "1"}) as site:
         run = await start(site)
-        for name in ("worker", "api"):
-            maps = Path(f"/proc/{site.pid(name)}/environ").read_text()
-            assert not re.search("OTEL_EXPORTER", maps)
+    for name in ("worker", "api"):
+        imported = (tmp_path / f"{name}.log").read_text()
+        assert "temporalio.client" in imported
+        assert "opentelemetry.sdk" not in imported
     lines = logged(tmp_path / "worker.log")
     assert {line["step_id"] for line in lines if line.get("execution_id") == run["execution_id"]} >= {"quick", "bad"}
     assert not any("trace_id" in line for line in [*lines, *logged(tmp_path / "api.log")])
+
+
+async def test_lines_of_activities_that_are_no_steps(tmp_path: Path) -> None:
+    """What cannot be written, since the database is locked, is told with the run that it belongs to."""
+    nap = {"id": "nap", "action_ref": "core.sleep", "parameters": {"seconds": 2}}
+    wanted = {"stanchion.settle", "stanchion.open_child"}
+    async with house(tmp_path) as site:
+        child = await site.post("/api/playbooks", {"name": "Inner", "steps": [STEPS[0]]}, 201)
+        asset = await site.post("/api/assets", {"name": "web-01", "type": "host"}, 201)
+        started = {}
+        for name, steps in (("Alone", [nap]), ("Outer", [nap, {"type": "playbook", "playbook": child["slug"]}])):
+            playbook = await site.post("/api/playbooks", {"name": name, "steps": steps}, 201)
+            body = {"target_asset_id": asset["id"]}
+            answer = await site.post(f"/api/playbooks/{playbook['id']}/run", body, 202)
+            started[answer["execution_id"]] = playbook["id"]
+        with sqlite3.connect(tmp_path / "stanchion.sqlite", isolation_level=None, timeout=60) as database:
+            database.execute("BEGIN IMMEDIATE")
+            async with asyncio.timeout(90):
+                while not wanted <= {line.get("activity") for line in failures(tmp_path)}:
+                    await asyncio.sleep(0.2)
+            database.execute("ROLLBACK")
+        for execution in started:
+            assert (await site.finish(execution))["status"] == "completed"
+    for line in failures(tmp_path):
+        assert line["playbook_id"] == started[line["execution_id"]]
+        assert line["asset_id"] == asset["id"]
+
+
+def failures(folder: Path) -> list[dict[str, Any]]:
+    """The lines of a worker's log about activities that are no steps and have failed, with their ``activity``."""
+    found = []
+    for line in logged(folder / "worker.log"):
+        kind = re.search(r"stanchion\.(settle|open_child)", json.dumps(line))
+        if kind:
+            found.append({**line, "activity": kind.group()})
+    return found
 
 
 def logged(path: Path) -> list[dict[str, Any]]:

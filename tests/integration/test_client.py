@@ -177,6 +177,8 @@ async def test_what_the_pages_show_runs(shared: Stack, tmp_path: Path, monkeypat
     readme, page = ((ROOT / name).read_text() for name in ("README.md", "docs/client.md"))
     (definition,) = [text for text in blocks(readme, "yaml") if text.startswith("name: Restart a service")]
     (tmp_path / "restart.yaml").write_text(definition.replace("name: Restart a service", "name: Shown"))
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "admin-token").write_text(TOKEN)
     monkeypatch.chdir(tmp_path)
     async with speaking(shared) as client:
         names = {"token": TOKEN, "asset_id": (await client.assets.create("web-01"))["id"]}

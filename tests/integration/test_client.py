@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
-import textwrap
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -170,33 +168,3 @@ async def test_every_list_and_what_an_administrator_does(shared: Stack) -> None:
             "temporal": "ok",
             "workers": "ok",
         }
-
-
-async def test_what_the_pages_show_runs(shared: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The Python of README and docs/client.md does what it says, with the playbook of the README."""
-    readme, page = ((ROOT / name).read_text() for name in ("README.md", "docs/client.md"))
-    (definition,) = [text for text in blocks(readme, "yaml") if text.startswith("name: Restart a service")]
-    (tmp_path / "restart.yaml").write_text(definition.replace("name: Restart a service", "name: Shown"))
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "admin-token").write_text(TOKEN)
-    monkeypatch.chdir(tmp_path)
-    async with speaking(shared) as client:
-        names = {"token": TOKEN, "asset_id": (await client.assets.create("web-01"))["id"]}
-        parameters = '{"service": "nginx", "health_url": "http://127.0.0.1:1/", "control_url": "http://127.0.0.1:1/"}'
-    job, listing = (text.replace("https://stanchion.example.com", shared.url) for text in blocks(page, "python"))
-    await asyncio.to_thread(exec, job.replace("https://…", "http://127.0.0.1:1/"), dict(names))
-    short = blocks(readme, "python")[0].replace("http://127.0.0.1:8080", shared.url)
-    short = short.replace('{"service": "nginx"}', parameters).replace("restart-a-service", "shown")
-    told: dict[str, Any] = dict(names)
-    await asyncio.to_thread(exec, short, told)
-    assert told["ended"]["dry_run"] is True
-    printed: list[Any] = []
-    inside = {**names, "AsyncStanchion": AsyncStanchion, "print": lambda *values: printed.append(values)}
-    exec("async def shown():\n" + textwrap.indent(listing, "    "), inside)
-    await inside["shown"]()  # type: ignore[operator]
-    assert printed
-
-
-def blocks(text: str, language: str) -> list[str]:
-    """The blocks of code in a page."""
-    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)

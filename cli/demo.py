@@ -18,7 +18,7 @@ from cli.comparison import print_comparison
 from cli.connecting import connect
 from cli.installation import Installation, Options, run
 from cli.output import clean, complain, console, emit, say, tell_error
-from cli.receiver import Received
+from cli.received import Received
 from cli.render import watch
 from cli.samples import load, load_intelligence
 from cli.showcases import Showcase, Surroundings, showcases, surroundings

@@ -13,7 +13,7 @@ from email.parser import BytesParser
 from types import TracebackType
 from typing import Any, Self
 
-from cli.receiver import Received
+from cli.received import Inbox, Received
 
 MAIL = "MAIL"
 """What stands for the method where a mail is shown among requests."""
@@ -26,34 +26,25 @@ def is_installed() -> bool:
     return importlib.util.find_spec("aiosmtpd") is not None
 
 
-class MailSink:
-    """The server: ``with MailSink() as sink`` serves on ``sink.port`` until the end of the block."""
+class MailSink(Inbox):
+    """The server: ``with MailSink() as sink`` serves on ``sink.port`` until the end of the block.
+
+    Of a message it keeps the recipients as the path, sender, subject and names of attachments as the body.
+    """
 
     def __init__(self) -> None:
+        super().__init__()
         self.port = 0
-        self._lock = threading.Lock()
-        self._received: list[Received] = []
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._server: asyncio.Server | None = None
-
-    def received(self) -> list[Received]:
-        """What came since the last ``clear``, in order: recipients as the path, subject and attachments as the body."""
-        with self._lock:
-            return list(self._received)
-
-    def clear(self) -> None:
-        """Forgets what came."""
-        with self._lock:
-            self._received.clear()
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802 - the name of aiosmtpd
         """Keeps a message."""
         message = BytesParser(policy=policy.default).parsebytes(envelope.original_content or b"")
         files = [part.get_filename() or "" for part in message.walk() if part.get_content_disposition() == "attachment"]
         body = {"from": str(envelope.mail_from), "subject": str(message["subject"]), "attachments": files}
-        with self._lock:
-            self._received.append(Received(MAIL, ", ".join(envelope.rcpt_tos), body))
+        self.record(Received(MAIL, ", ".join(envelope.rcpt_tos), body))
         return "250 2.0.0 Ok"
 
     async def _listen(self) -> None:

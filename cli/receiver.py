@@ -14,33 +14,19 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
-SAFE = frozenset({"GET", "HEAD"})
+from cli.received import SAFE, Inbox, Received
+
 MAX_BODY = 1024 * 1024
 
 TICKET_TOKEN = "token-of-the-demo"
 """What the receiver's GitLab takes for a token."""
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
-    """One request: method, path with query, and its body, decoded where it is JSON."""
-
-    method: str
-    path: str
-    body: Any
-
-    @property
-    def changes(self) -> bool:
-        """True unless the request only reads."""
-        return self.method not in SAFE
-
-
-class Receiver:
+class Receiver(Inbox):
     """The server: ``with Receiver() as receiver`` serves at ``receiver.url`` until the end of the block."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._received: list[Received] = []
+        super().__init__()
         self.tickets = Tickets()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
@@ -54,22 +40,6 @@ class Receiver:
     def address(self) -> str:
         """host:port."""
         return f"127.0.0.1:{self._server.server_address[1]}"
-
-    def received(self) -> list[Received]:
-        """What came since the last ``clear``, in order."""
-        with self._lock:
-            return list(self._received)
-
-    def clear(self) -> None:
-        """Forgets what came."""
-        with self._lock:
-            self._received.clear()
-
-    def record(self, request: Received) -> int:
-        """Keeps ``request``; returns how many there are now."""
-        with self._lock:
-            self._received.append(request)
-            return len(self._received)
 
     def __enter__(self) -> Self:
         self._thread.start()

@@ -11,7 +11,8 @@ from typing import Any
 
 from cli.local_host import LOOPBACK, USER, LocalHost
 from cli.mail_sink import MAIL, MailSink, is_installed
-from cli.receiver import TICKET_TOKEN, Received, Receiver
+from cli.received import Received
+from cli.receiver import TICKET_TOKEN, Receiver
 from cli.samples import GUIDE_ASSET
 
 TICKETS = "/api/v4/projects/security%2Fincidents/issues"

@@ -113,7 +113,7 @@ class ApiError(StanchionError):
 
     @property
     def is_of_the_api(self) -> bool:
-        """Whether the API itself answered, and no proxy before it: then 429 and 503 say that nothing was done."""
+        """Whether the API itself answered, and no proxy before it: then 429 and 503 say what has become of it."""
         return self.code in ("rate_limited", "unavailable")
 
 
@@ -200,7 +200,11 @@ class RateLimited(ApiError):
 
 
 class Unavailable(ApiError):
-    """Something that the API depends on is away; nothing was done."""
+    """Something that the API depends on is away; nothing was done, unless ``message`` says what may come of it yet.
+
+    That is so of a start which Temporal was sent and did not confirm: with an Idempotency-Key it may begin all the
+    same, and the same request with the same key finds it; without one, it is cancelled should it begin.
+    """
 
     expected_code = "unavailable"
 

@@ -6,7 +6,8 @@ import pytest
 
 from cli.demo import Scene, Story, faults_of
 from cli.mail_sink import MAIL
-from cli.receiver import Received, Receiver
+from cli.received import Received
+from cli.receiver import Receiver
 from cli.showcases import STAKEHOLDER, TICKETS, Showcase, Surroundings, incident_triage, showcases, surroundings
 from tests.fake_api import execution
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import httpx2
 import pytest
 
-from cli.receiver import TICKET_TOKEN, Received, Receiver, reply
+from cli.received import Received
+from cli.receiver import TICKET_TOKEN, Receiver, reply
 
 
 def test_records_what_came() -> None:

@@ -247,7 +247,7 @@ def _store_container(
 
 
 def _store_artifact(connection: Connection, values: Record, body: Mapping[str, Json], entry: NewAudit) -> int:
-    if CONTAINERS.get(connection, int(values["container"])) is None:
+    if CONTAINERS.locked(connection, int(values["container"])) is None:
         raise NotFound(f'Container "{values["container"]}" not found')
     owner = _owner(connection, body)
     number = add_artifact(connection, {**values, **({"owner": owner["owner"]} if owner else {})})

@@ -186,7 +186,7 @@ def _remove(connection: Connection, records: Records, number: int, entry: NewAud
 
 
 def _store(connection: Connection, records: Records, values: Record, entry: NewAudit) -> int:
-    if CONTAINERS.get(connection, int(values["container"])) is None:
+    if CONTAINERS.locked(connection, int(values["container"])) is None:
         raise NotFound(f'Container "{values["container"]}" not found')
     number = records.create(connection, values)
     audit.append(connection, replace(entry, object_id=str(number)))

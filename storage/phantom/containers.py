@@ -123,6 +123,9 @@ def add_artifact(connection: Connection, values: Record) -> int:
 
 def delete_container(connection: Connection, number: int) -> bool:
     """Deletes a container and everything in it; False when it is not there.  Runs on it stay readable."""
+    # Held first, so that nothing is put into it meanwhile.
+    if CONTAINERS.locked(connection, number) is None:
+        return False
     inside = select(_a.id).where(_a.container == number)
     Records(taken_artifacts, {}).remove(connection, taken_artifacts.c.artifact.in_(inside))
     for records in (ARTIFACTS, NOTES, COMMENTS, PINS):

@@ -10,6 +10,8 @@ import pytest
 from sqlalchemy import Connection, text
 from storage_rows import PLAYBOOK, new_audit, new_execution, new_playbook
 
+from api.phantom.containers import _store_artifact as store_artifact
+from api.phantom.given import new_artifact, new_container
 from api.routes.playbooks import _delete as delete_playbook
 from executions import errors as executions_errors
 from executions.starting import _insert as insert_execution
@@ -18,6 +20,8 @@ from storage.database import Database
 from storage.errors import Taken
 from storage.host_keys import HostKeyRow
 from storage.phantom import users
+from storage.phantom.containers import ARTIFACTS, CONTAINERS, delete_container
+from storage.phantom.records import Query
 
 NOW = 1_777_374_000_000
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl"
@@ -124,3 +128,29 @@ async def test_a_playbook_is_deleted_while_a_run_of_it_starts(database: Database
             lambda c: delete_playbook(c, PLAYBOOK, new_audit()),
         )
     assert await database.read(playbooks.get, PLAYBOOK) is not None
+
+
+async def test_an_artifact_for_a_container_that_is_deleted(database: Database, postgres_url: str) -> None:
+    """The artifact finds no container any more."""
+    container = await database.write(CONTAINERS.create, new_container({"name": "Alpha"}, NOW))
+    with pytest.raises(executions_errors.NotFound):
+        await meanwhile(
+            database,
+            postgres_url,
+            lambda c: delete_container(c, container),
+            lambda c: store_artifact(c, new_artifact({}, container, NOW), {}, new_audit()),
+        )
+
+
+async def test_a_container_is_deleted_while_an_artifact_is_put_into_it(database: Database, postgres_url: str) -> None:
+    """Both are gone."""
+    container = await database.write(CONTAINERS.create, new_container({"name": "Alpha"}, NOW))
+    _, deleted = await meanwhile(
+        database,
+        postgres_url,
+        lambda c: store_artifact(c, new_artifact({}, container, NOW), {}, new_audit()),
+        lambda c: delete_container(c, container),
+    )
+    assert deleted
+    assert await database.read(CONTAINERS.get, container) is None
+    assert await database.read(ARTIFACTS.page, Query()) == ([], 0)

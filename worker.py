@@ -45,6 +45,9 @@ from workflows.schedule import ScheduleWorkflow
 if TYPE_CHECKING:
     from engine.monitor import Monitor
 
+LAST_CALLS = 5.0
+"""Seconds, beside those for running actions, in which Temporal may answer a stopping worker's last calls."""
+
 log = structlog.get_logger("worker")
 
 
@@ -154,6 +157,14 @@ async def _work(
         if monitor is not None:
             monitor.stops = True
         log.info("worker stops", drain_seconds=config.drain_seconds)
+        # The SDK waits for those answers for ever where Temporal is away.
+        asyncio.get_running_loop().call_later(config.drain_seconds + LAST_CALLS, _leave_unheard)
+
+
+def _leave_unheard() -> None:
+    """Ends the process like a kill, which loses nothing: what it ran is taken over by another worker."""
+    log.warning("worker leaves: Temporal did not answer its last calls")
+    leave(0)
 
 
 async def _connected(

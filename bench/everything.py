@@ -46,20 +46,21 @@ def measured(name: str) -> list[str]:
 
 
 def tables(lines: list[str]) -> list[list[dict[str, str]]]:
-    """The tables in Markdown among the lines."""
+    """The tables in Markdown among the lines: a header stands above a rule."""
     found: list[list[dict[str, str]]] = []
-    headers: list[str] | None = None
-    for line in lines:
-        if not line.startswith("|"):
-            headers = None
-            continue
-        cells = [cell.strip() for cell in line.strip("|").split("|")]
-        if headers is None:
-            headers = cells
+    headers: list[str] = []
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
+    for row, following in zip(rows, [*rows[1:], []], strict=True):
+        if following and _is_rule(following):
+            headers = row
             found.append([])
-        elif not set("".join(cells)) <= {"-", " ", ":"}:
-            found[-1].append(dict(zip(headers, cells, strict=True)))
+        elif not _is_rule(row):
+            found[-1].append(dict(zip(headers, row, strict=True)))
     return found
+
+
+def _is_rule(row: list[str]) -> bool:
+    return set("".join(row)) <= {"-", " ", ":"}
 
 
 def main(names: list[str]) -> None:

@@ -15,7 +15,7 @@ import pytest
 from tests.conftest import free_port
 from tests.failures.moments import Case
 from tests.failures.site import Site, site
-from tests.house import House
+from tests.house import House, house
 from tests.stack import FINAL, TOKEN
 
 pytestmark = pytest.mark.slow
@@ -34,6 +34,18 @@ async def test_a_worker_that_is_told_to_stop_finishes_its_steps(tmp_path: Path) 
         status = await place.house.finish(str(case.execution))
         assert [step["status"] for step in status["steps"]] == ["completed", "completed"], status
         assert case.lines() == ["did", "end", "after"]
+
+
+async def test_a_worker_is_told_to_stop_while_temporal_is_away(tmp_path: Path) -> None:
+    """It leaves all the same, and the next one does its step anew."""
+    async with house(tmp_path, extra={"STANCHION_DRAIN_SECONDS": "1"}) as running:
+        execution = await running.run([{"action_ref": "core.sleep", "parameters": {"seconds": 8}}])
+        await running.until_step(execution, 0, "running")
+        running.kill("temporal")
+        assert await asyncio.to_thread(running.terminate, "worker", 60) == 0
+        running.start("temporal")
+        running.start("worker")
+        assert (await running.finish(execution))["status"] == "completed"
 
 
 async def test_a_worker_of_the_next_version_takes_over(tmp_path: Path) -> None:

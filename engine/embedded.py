@@ -41,6 +41,8 @@ DYNAMIC_CONFIG: dict[str, object] = {
     "frontend.WorkerCommandsEnabled": True,
     "frontend.enableCancelWorkerPollsOnShutdown": True,
     "limit.memoSize.warn": 65536,
+    # The default, 128,000 executions for an hour, is for servers that have gigabytes to spare.
+    "history.hostLevelCacheMaxSize": 2000,
 }
 
 

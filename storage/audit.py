@@ -94,17 +94,20 @@ def list_audit(
     object_type: str | None = None,
     object_id: str | None = None,
     since: int | None = None,
+    until: int | None = None,
     page: int = 1,
     per_page: int = 20,
 ) -> tuple[list[AuditRow], int]:
     """One page of entries, newest first, and how many match.
 
-    ``actor`` is an id; ``since`` is in ms, that moment included.
+    ``actor`` is an id; ``since`` and ``until`` are in ms, those moments included.
     """
     given = {_a.actor_id: actor, _a.action: action, _a.object_type: object_type, _a.object_id: object_id}
     wanted: list[ColumnElement[bool]] = [column == value for column, value in given.items() if value is not None]
     if since is not None:
         wanted.append(_a.at >= since)
+    if until is not None:
+        wanted.append(_a.at <= until)
     total = connection.execute(select(func.count()).select_from(audit).where(*wanted)).scalar_one()
     rows = connection.execute(
         select(*_columns).where(*wanted).order_by(_a.id.desc()).limit(per_page).offset((page - 1) * per_page)

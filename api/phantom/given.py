@@ -5,16 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from api.phantom.wire import as_number, json_in, number_in, parse_time, truth_of
 from executions.errors import BadRequest
 from playbooks.record import Json
+from storage.phantom.containers import SEVERITIES, STATUSES
 from storage.phantom.records import Record
 
 MAX_TEXT: Final = 100_000
-SEVERITIES: Final = ("high", "medium", "low")
 
 Reader = Callable[[str, Any], Json]
 
@@ -77,6 +77,20 @@ def words(name: str, value: Any) -> Json:
     return list(dict.fromkeys(listed))
 
 
+def one_of(names: Sequence[str]) -> Reader:
+    """Reads a name, or the number of one of ``names``, from 1; further names are the installation's own affair."""
+
+    def read(name: str, value: Any) -> Json:
+        found = as_number(value)
+        if found is None:
+            return text(name, value)
+        if not 1 <= found <= len(names):
+            raise BadRequest(f'"{name}" has no number {found}: there are {", ".join(names)}.')
+        return names[found - 1]
+
+    return read
+
+
 def truth(name: str, value: Any) -> bool:
     """True or false.  Raises BadRequest."""
     return truth_of(value, name)
@@ -86,10 +100,10 @@ CONTAINER: Final[dict[str, tuple[str, Reader]]] = {
     "name": ("name", text),
     "label": ("label", text),
     "description": ("description", text),
-    "status": ("status", text),
-    "status_id": ("status", text),
-    "severity": ("severity", text),
-    "severity_id": ("severity", text),
+    "status": ("status", one_of(STATUSES)),
+    "status_id": ("status", one_of(STATUSES)),
+    "severity": ("severity", one_of(SEVERITIES)),
+    "severity_id": ("severity", one_of(SEVERITIES)),
     "sensitivity": ("sensitivity", text),
     "container_type": ("container_type", text),
     "source_data_identifier": ("source_data_identifier", text),
@@ -121,8 +135,8 @@ ARTIFACT: Final[dict[str, tuple[str, Reader]]] = {
     "label": ("label", text),
     "type": ("type", optional_text),
     "description": ("description", optional_text),
-    "severity": ("severity", text),
-    "severity_id": ("severity", text),
+    "severity": ("severity", one_of(SEVERITIES)),
+    "severity_id": ("severity", one_of(SEVERITIES)),
     "source_data_identifier": ("source_data_identifier", text),
     "kill_chain": ("kill_chain", json_text),
     "ingest_app_id": ("ingest_app", number),

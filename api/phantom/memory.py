@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
@@ -64,12 +65,16 @@ def _compared(value: Any, one: Condition) -> bool:
             return bool(wanted[0] <= value <= wanted[1])
     if one.operator in _COMPARE:
         return _COMPARE[one.operator](value, wanted)
-    text, sought, name = str(value), str(wanted), one.operator
+    text, sought, name = _text(value), str(wanted), one.operator
     if name in ("regex", "iregex"):
         return re2.search(f"(?i){sought}" if name == "iregex" else sought, text) is not None
     if name.startswith("i"):
         text, sought, name = text.lower(), sought.lower(), name[1:]
     return _TEXT[name](text, sought)
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value) if isinstance(value, dict | list) else str(value)
 
 
 def _sortable(value: Any) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Container
 from typing import Any, Final
 
 from starlette.requests import Request
@@ -32,11 +33,14 @@ _UNORDERED: Final = ("flag", "json", "inside")
 _FOR_TEXT: Final = frozenset(OPERATORS) - {"exact", "gt", "gte", "lt", "lte", "in", "range", "isnull"}
 
 
-def list_query(request: Request, fields: Fields) -> Query:
-    """What a list is asked for.  Raises BadRequest, which for an unknown field names the valid ones."""
+def list_query(request: Request, fields: Fields, without: Container[str] = ()) -> Query:
+    """What a list is asked for, but for the parameters ``without``.
+
+    Raises BadRequest, which for an unknown field names the valid ones.
+    """
     params = request.query_params
     try:
-        conditions = _conditions(request, fields)
+        conditions = _conditions(request, fields, without)
         sort = _plain(params.get("sort"))
         if sort is not None and field_of(fields, sort).on is not None:
             raise BadFilter(f'"{sort}" gives no order: there may be several of them.')
@@ -54,11 +58,11 @@ def list_query(request: Request, fields: Fields) -> Query:
     )
 
 
-def _conditions(request: Request, fields: Fields) -> list[Condition]:
+def _conditions(request: Request, fields: Fields, without: Container[str]) -> list[Condition]:
     found: list[Condition] = []
     for name, value in request.query_params.multi_items():
         for prefix, exclude in _PREFIXES:
-            if name.startswith(prefix):
+            if name.startswith(prefix) and name not in without:
                 found.append(_condition(name.removeprefix(prefix), value, fields, exclude))
     if len(found) > MAX_CONDITIONS:
         raise BadFilter(f"A list has at most {MAX_CONDITIONS} filters.")
@@ -141,7 +145,14 @@ def _of_kind(field: Field, name: str, value: Any) -> Any:
                 return parse_time(_text(value))
             except (ValueError, OverflowError):
                 raise BadFilter(f'"{name}" is a time such as 2016-01-15T22:15:55Z.') from None
-    return value if field.kind == "json" else _text(value)
+    return value if field.kind == "json" else _chosen(field, _text(value))
+
+
+def _chosen(field: Field, text: str) -> str:
+    """What ``text`` names: one of the field's choices may be named by its number."""
+    if field.choices and text.isascii() and text.isdecimal() and len(text) < 4 and 1 <= int(text) <= len(field.choices):
+        return field.choices[int(text) - 1]
+    return text
 
 
 def _parsed(text: str) -> Any:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Container, Sequence
+from dataclasses import dataclass, replace
 
 from starlette.requests import Request
 
@@ -14,6 +14,7 @@ from api.services import Services
 from executions.errors import NotFound
 from playbooks.record import Json
 from storage.clock import now_ms
+from storage.phantom.filters import Condition
 from storage.phantom.records import Record, Records
 
 TIMES = ("modified_time", "time")
@@ -29,9 +30,20 @@ class Resource:
     related: Callable[[Services, Record], Awaitable[Record]] | None = None
     """What ``pretty`` adds besides times."""
 
-    async def page(self, request: Request, services: Services, **only: int) -> dict[str, Json]:
-        """One page of the list; ``only`` are columns and the value that they must have."""
-        query = list_query(request, self.records.fields)
+    async def page(
+        self,
+        request: Request,
+        services: Services,
+        conditions: Sequence[Condition] = (),
+        without: Container[str] = (),
+        **only: int,
+    ) -> dict[str, Json]:
+        """One page of the list, of what fits ``conditions`` too; ``only`` are columns and the values that they have.
+
+        Filters ``without`` are no fields: who calls has made conditions of them.
+        """
+        query = list_query(request, self.records.fields, without)
+        query = replace(query, conditions=[*query.conditions, *conditions])
         also = [self.records.table.c[name] == value for name, value in only.items()]
         rows, total = await services.database.read(self.records.page, query, *also)
         return listed([await self._shown(request, services, row) for row in rows], total, query)
@@ -49,8 +61,11 @@ class Resource:
         return {name: shown[name]}
 
     async def stored(self, request: Request, services: Services) -> Record:
-        """The record as it is stored.  Raises NotFound."""
-        number = number_of(request)
+        """The record of the number in the path, as it is stored.  Raises NotFound."""
+        return await self.numbered(services, number_of(request))
+
+    async def numbered(self, services: Services, number: int) -> Record:
+        """The record of that number, as it is stored.  Raises NotFound."""
         row = await services.database.read(self.records.get, number)
         if row is None:
             raise NotFound(f'{self.title.capitalize()} "{number}" not found')

@@ -90,17 +90,20 @@ def number_of(request: Request, name: str = "number") -> int:
 
 
 def numbers_in_query(request: Request, name: str) -> list[int]:
-    """The numbers under ``name`` in the query: repeated, with commas between them, or a list in JSON."""
-    found: list[int] = []
+    """The numbers under ``name`` in the query."""
+    plain = [text.strip() for text in texts_in_query(request, name)]
+    return [int(one) for one in plain if one.isascii() and one.isdecimal() and len(one) < 12]
+
+
+def texts_in_query(request: Request, name: str) -> list[str]:
+    """The values under ``name`` in the query: repeated, with commas between them, or a list in JSON."""
+    found: list[str] = []
     for text in request.query_params.getlist(name):
         try:
             parsed = json_in(text)
         except ValueError:
-            parsed = text.split(",")
-        for one in parsed if isinstance(parsed, list) else [parsed]:
-            plain = str(one).strip()
-            if plain.isascii() and plain.isdecimal() and len(plain) < 12:
-                found.append(int(plain))
+            parsed = list[Json](text.split(","))
+        found += [str(one) for one in (parsed if isinstance(parsed, list) else [parsed])]
     return found
 
 

@@ -48,7 +48,7 @@ APP_FIELDS: Final = memory.declared(
     dict[str, Kind](
         id="number", action="text", action_run="number", app="number", app_name="text", asset="number",
         asset_name="text", container="number", playbook_run="number", status="text", message="text",
-        start_time="time", end_time="time",
+        start_time="time", end_time="time", parameter="text", result_data="text",
     )
     | {"playbook_run_id": "number", "container_id": "number", "action_run_id": "number"} | OF_RUN
 )  # fmt: skip

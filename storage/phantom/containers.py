@@ -9,8 +9,13 @@ from sqlalchemy import ColumnElement, Connection, func, select
 
 from storage.phantom.filters import Field, Fields, Kind
 from storage.phantom.records import Record, Records
-from storage.phantom.tables import artifacts, comments, containers, notes, pins, taken_artifacts, users
+from storage.phantom.tables import artifacts, comments, containers, notes, phantom_runs, pins, taken_artifacts, users
 
+STATUSES: Final = ("new", "open", "closed")
+SEVERITIES: Final = ("high", "medium", "low")
+"""In the order of their numbers, from 1."""
+
+_CHOICES: Final = {"status": STATUSES, "severity": SEVERITIES}
 _TIMES: Final = frozenset({"modified_time", "time"})
 
 
@@ -29,7 +34,8 @@ def _kind(column: ColumnElement[object]) -> Kind:
 
 
 def _field(column: ColumnElement[object]) -> Field:
-    return Field(column, _kind(column), is_object=column.key in ("cef", "custom_fields"))
+    name = str(column.key)
+    return Field(column, _kind(column), is_object=name in ("cef", "custom_fields"), choices=_CHOICES.get(name, ()))
 
 
 def _fields(columns: list[ColumnElement[object]], more: Fields, aliases: dict[str, str] | None = None) -> Fields:
@@ -43,7 +49,7 @@ def _fields(columns: list[ColumnElement[object]], more: Fields, aliases: dict[st
     return {**own, **named, **more}
 
 
-_c, _a = containers.c, artifacts.c
+_c, _a, _r = containers.c, artifacts.c, phantom_runs.c
 
 _COUNT = select(func.count()).where(_a.container == _c.id).correlate(containers).scalar_subquery()
 
@@ -58,6 +64,8 @@ def of_container(name: str, container: ColumnElement[object]) -> ColumnElement[o
 
 
 _artifact: Fields = _fields(list(_a), {})
+_run: Fields = {name: Field(column, "number") for name, column in
+                (("id", _r.number), ("container", _r.container), ("owner", _r.owner))}  # fmt: skip
 
 CONTAINERS: Final = Records(
     containers,
@@ -66,16 +74,19 @@ CONTAINERS: Final = Records(
         {
             "artifact": Field(_a.id, "number", of=_artifact, on=_a.container == _c.id),
             "artifact_count": Field(_COUNT, "number"),
+            "playbookrun": Field(_r.number, "number", of=_run, on=_r.container == _c.id),
             "owner__username": Field(_of_user(_c.owner)),
         },
         {"owner_id": "owner", "asset_id": "asset", "severity_id": "severity", "severity__name": "severity",
-         "status__name": "status", "label__name": "label", "tenant_id": "tenant"},
+         "status__name": "status", "status_id": "status", "label__name": "label", "tenant_id": "tenant",
+         "role_id": "role", "ingest_app_id": "ingest_app", "parent_container_id": "parent_container",
+         "current_phase_id": "current_phase"},
     ),
     extra=[_COUNT.label("artifact_count")],
 )  # fmt: skip
 
 _of_artifact: Fields = {
-    f"container__{name}": Field(of_container(name, _a.container), _kind(_c[name]))
+    f"container__{name}": Field(of_container(name, _a.container), _kind(_c[name]), choices=_CHOICES.get(name, ()))
     for name in ("name", "label", "status", "severity", "owner", "create_time", "tenant", "source_data_identifier")
 }
 ARTIFACTS: Final = Records(
@@ -83,7 +94,15 @@ ARTIFACTS: Final = Records(
     _fields(
         list(_a),
         {**_of_artifact, "container_id": Field(_a.container, "number"), "owner__username": Field(_of_user(_a.owner))},
-        {"severity_id": "severity", "owner_id": "owner", "container__id": "container"},
+        {
+            "severity_id": "severity",
+            "owner_id": "owner",
+            "container__id": "container",
+            "ingest_app_id": "ingest_app",
+            "parent_container_id": "parent_container",
+            "parent_artifact_id": "parent_artifact",
+            "playbook_run_id": "playbook_run",
+        },
     ),
 )
 
@@ -137,6 +156,12 @@ def delete_artifact(connection: Connection, number: int) -> bool:
     """Deletes an artifact; False when it is not there."""
     Records(taken_artifacts, {}).remove(connection, taken_artifacts.c.artifact == number)
     return ARTIFACTS.remove(connection, _a.id == number) > 0
+
+
+def tags_in_use(connection: Connection) -> list[str]:
+    """Every tag that a container has."""
+    kept = connection.execute(select(_c.tags).distinct()).scalars()
+    return sorted({str(tag) for tags in kept if isinstance(tags, list) for tag in tags})
 
 
 def artifacts_of(connection: Connection, number: int) -> list[Record]:

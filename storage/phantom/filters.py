@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
-from sqlalchemy import ColumnElement, String, and_, cast, func, literal, not_, select
+from sqlalchemy import ColumnElement, String, and_, cast, func, literal, not_, or_, select
 
 from storage.phantom.inside import inside
 
@@ -50,6 +50,8 @@ class Field:
     """The fields of other records that belong to each of these: ``artifact__name`` of a container."""
     on: ColumnElement[bool] | None = None
     """How such a record belongs; it is enough that one of them fits."""
+    choices: Sequence[str] = ()
+    """What the field holds, in the order of the numbers by which clients may name it too, from 1."""
 
 
 Fields = Mapping[str, Field]
@@ -98,9 +100,16 @@ def field_of(fields: Fields, name: str) -> Field:
 def _condition(field: Field, one: Condition) -> ColumnElement[bool]:
     found = _compared(field, one.operator, one.value)
     if field.on is not None:
-        found = select(literal(1)).where(field.on, found).exists()
+        found = _of_related(field.on, found)
+        if one.operator == "isnull" and one.value:
+            # Where there is no such record, there is no value either.
+            found = or_(found, not_(_of_related(field.on)))
     # NULL fits no comparison, and so every exclusion.
     return func.coalesce(not_(found), literal(True)) if one.exclude else found
+
+
+def _of_related(*wanted: ColumnElement[bool]) -> ColumnElement[bool]:
+    return select(literal(1)).where(*wanted).exists()
 
 
 def _compared(field: Field, operator: str, value: Any) -> ColumnElement[bool]:

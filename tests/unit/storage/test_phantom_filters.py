@@ -17,7 +17,7 @@ from api.phantom.query import list_query
 from executions.errors import BadRequest
 from storage.database import Database
 from storage.phantom import runs
-from storage.phantom.containers import ARTIFACTS, CONTAINERS, NOTES, add_artifact, source_of
+from storage.phantom.containers import ARTIFACTS, CONTAINERS, NOTES, add_artifact, source_of, tags_in_use
 from storage.phantom.filters import OPERATORS, BadFilter, Fields, where
 from storage.phantom.records import Query
 from storage.phantom.users import USERS
@@ -68,6 +68,12 @@ def stored(database: Database) -> Database:
         ("name__startswith", "Ü", ["Ünïcode 3"]),
         ("name__endswith", "%2", ["alpha%2"]),
         ("name__endswith", "a much longer text than any name", []),
+        ("artifact__cef__a__isnull", "True", ["alpha%2", "Ünïcode 3"]),
+        ("artifact__cef__a__isnull", "False", ["Alpha_1"]),
+        ("playbookrun__container__isnull", "True", ["Alpha_1", "alpha%2", "Ünïcode 3"]),
+        ("playbookrun__id__gt", "0", []),
+        ("status__in", "[1, 2]", ["Alpha_1", "alpha%2", "Ünïcode 3"]),
+        ("status", "2", []),
         ("name__contains", '""', ["Alpha_1", "alpha%2", "Ünïcode 3"]),
         ("name__regex", "^.lpha.\\d$", ["Alpha_1", "alpha%2"]),
         ("name__iregex", "^ALPHA", ["Alpha_1", "alpha%2"]),
@@ -174,6 +180,11 @@ def test_every_field_can_be_sorted_and_compared(stored: Database) -> None:
         stored.read_sync(ARTIFACTS.page, Query(sort=name))
         if name in (CONTAINERS.fields["artifact"].of or {}):
             page(stored, (f"_filter_artifact__{name}__isnull", "false"))
+
+
+def test_tags_in_use(stored: Database) -> None:
+    """Each once, in order."""
+    assert stored.read_sync(tags_in_use) == ["Alpha_1", "alpha%2", "Ünïcode 3"]
 
 
 def test_a_source_is_found_by_its_asset(stored: Database) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from functools import partial
+from typing import Final
 
 from sqlalchemy import Connection
 from starlette.requests import Request
 from starlette.responses import Response
 
 from api.phantom.auth import Caller
+from api.phantom.bulk import one_or_many
 from api.phantom.given import (
     changed_artifact,
     changed_container,
@@ -20,8 +22,8 @@ from api.phantom.given import (
 )
 from api.phantom.given import source_of as source_columns
 from api.phantom.resources import Resource, with_times
-from api.phantom.routing import READ, WRITE, Rest, number_of, numbers_in_query
-from api.phantom.wire import answer, number_in, read_body, read_object
+from api.phantom.routing import READ, WRITE, Rest, number_of, numbers_in_query, texts_in_query
+from api.phantom.wire import number_in, read_object
 from api.services import Services
 from executions.errors import BadRequest, Detail, NotFound, Refusal
 from playbooks.record import Json
@@ -37,12 +39,11 @@ from storage.phantom.containers import (
     delete_container,
     source_of,
 )
+from storage.phantom.filters import Condition
 from storage.phantom.records import Record
 from storage.phantom.users import USERS
 
 rest = Rest()
-
-MAX_BULK: Final = 1_000
 
 
 class Duplicate(Refusal):
@@ -105,8 +106,9 @@ async def list_containers(request: Request, services: Services, caller: Caller) 
 
 @rest.route("GET", "/artifact", READ)
 async def list_artifacts(request: Request, services: Services, caller: Caller) -> Json:
-    """List artifacts."""
-    return await ARTIFACT_RESOURCE.page(request, services)
+    """List artifacts; `search_cef`, a list of texts, finds those whose `cef` holds each of them."""
+    sought = [Condition("cef", "icontains", text) for text in texts_in_query(request, "search_cef")]
+    return await ARTIFACT_RESOURCE.page(request, services, sought)
 
 
 @rest.route("GET", "/container/{number}", READ)
@@ -129,43 +131,31 @@ async def list_artifacts_of(request: Request, services: Services, caller: Caller
 
 
 @rest.route("POST", "/container", WRITE)
-async def create_containers(request: Request, services: Services, caller: Caller) -> Response:
-    """Create a container with its artifacts, or several: an array is answered with an array."""
-    return await _one_or_many(request, services, caller, _create_container)
+async def write_containers(request: Request, services: Services, caller: Caller) -> Response:
+    """Create a container with its artifacts, or several; in an array, an entry with an `id` changes that container."""
+    return await one_or_many(
+        request, partial(_create_container, request, services), partial(_change_container, request, services)
+    )
 
 
 @rest.route("POST", "/artifact", WRITE)
-async def create_artifacts(request: Request, services: Services, caller: Caller) -> Response:
-    """Create an artifact, or several: an array is answered with an array."""
-    return await _one_or_many(request, services, caller, _create_artifact)
+async def write_artifacts(request: Request, services: Services, caller: Caller) -> Response:
+    """Create an artifact, or several; in an array, an entry with an `id` changes that artifact."""
+    return await one_or_many(
+        request, partial(_create_artifact, request, services), partial(_change_artifact, request, services)
+    )
 
 
 @rest.route("POST", "/container/{number}", WRITE)
 async def update_container(request: Request, services: Services, caller: Caller) -> Json:
     """Change the fields that are given."""
-    row = await CONTAINER_RESOURCE.stored(request, services)
-    body = await read_object(request)
-    now = now_ms()
-    values = {**changed_container(body), "container_update_time": now}
-    if values.get("status") != row["status"]:
-        if values.get("status") in ("closed", "resolved"):
-            values.setdefault("close_time", now)
-        elif values.get("status") == "open":
-            values.setdefault("open_time", now)
-    entry = services.journal.entry(request, "container.update", "container", str(row["id"]))
-    await services.database.write(_update_container, int(row["id"]), values, body, entry)
-    return {"success": True, "id": row["id"]}
+    return await _change_container(request, services, number_of(request), await read_object(request))
 
 
 @rest.route("POST", "/artifact/{number}", WRITE)
 async def update_artifact(request: Request, services: Services, caller: Caller) -> Json:
-    """Change the fields that are given; `cef` is merged unless `overwrite` is true."""
-    row = await ARTIFACT_RESOURCE.stored(request, services)
-    body = await read_object(request)
-    values = {**changed_artifact(body), "update_time": now_ms()}
-    entry = services.journal.entry(request, "artifact.update", "artifact", str(row["id"]))
-    await services.database.write(_update_artifact, int(row["id"]), values, not body.get("overwrite"), entry)
-    return {"success": True, "id": row["id"]}
+    """Change the fields that are given; what `cef` held before is gone, as everything that a field held."""
+    return await _change_artifact(request, services, number_of(request), await read_object(request))
 
 
 @rest.route("DELETE", "/container/{number}", WRITE)
@@ -192,25 +182,6 @@ async def delete_artifacts(request: Request, services: Services, caller: Caller)
     return await _delete(request, services, "artifact", await _ids(request))
 
 
-async def _one_or_many(request: Request, services: Services, caller: Caller, create: Any) -> Response:
-    body = await read_body(request)
-    if isinstance(body, dict):
-        return answer(await create(request, services, body))
-    if not isinstance(body, list) or not body:
-        raise BadRequest("The body must be a JSON object, or an array of them.")
-    if len(body) > MAX_BULK:
-        raise BadRequest(f"At most {MAX_BULK} are created with one request.")
-    answers: list[Json] = []
-    for one in body:
-        try:
-            if not isinstance(one, dict):
-                raise BadRequest("Each entry must be a JSON object.")
-            answers.append(await create(request, services, one))
-        except Refusal as refusal:
-            answers.append({"failed": True, "message": refusal.message, **refusal.extra})
-    return answer(answers)
-
-
 async def _create_container(request: Request, services: Services, body: Mapping[str, Json]) -> dict[str, Json]:
     now = now_ms()
     listed = body.get("artifacts") or []
@@ -220,8 +191,7 @@ async def _create_container(request: Request, services: Services, body: Mapping[
     artifacts = [new_artifact(one, 0, now) for one in listed]
     entry = services.journal.entry(request, "container.create", "container", None, {"name": container["name"]})
     number, inside = await services.database.write(_store_container, container, artifacts, body, entry)
-    more: dict[str, Json] = {"new_artifact_ids": inside} if inside else {}
-    return {"success": True, "id": number, **more}
+    return {"success": True, "id": number, "new_artifact_ids": list[Json](inside)}
 
 
 async def _create_artifact(request: Request, services: Services, body: Mapping[str, Json]) -> dict[str, Json]:
@@ -232,6 +202,31 @@ async def _create_artifact(request: Request, services: Services, body: Mapping[s
     entry = services.journal.entry(request, "artifact.create", "artifact", None, {"container": container})
     number = await services.database.write(_store_artifact, values, body, entry)
     return {"success": True, "id": number, "existing_artifact_id": None}
+
+
+async def _change_container(
+    request: Request, services: Services, number: int, body: Mapping[str, Json]
+) -> dict[str, Json]:
+    row = await CONTAINER_RESOURCE.numbered(services, number)
+    now = now_ms()
+    values = {**changed_container(body), "container_update_time": now}
+    if values.get("status") != row["status"]:
+        if values.get("status") in ("closed", "resolved"):
+            values.setdefault("close_time", now)
+        elif values.get("status") == "open":
+            values.setdefault("open_time", now)
+    entry = services.journal.entry(request, "container.update", "container", str(number))
+    await services.database.write(_update_container, number, values, body, entry)
+    return {"success": True, "id": number}
+
+
+async def _change_artifact(
+    request: Request, services: Services, number: int, body: Mapping[str, Json]
+) -> dict[str, Json]:
+    values = {**changed_artifact(body), "update_time": now_ms()}
+    entry = services.journal.entry(request, "artifact.update", "artifact", str(number))
+    await services.database.write(_update_artifact, number, values, entry)
+    return {"success": True, "id": number}
 
 
 def _store_container(
@@ -271,12 +266,10 @@ def _update_container(
     audit.append(connection, entry)
 
 
-def _update_artifact(connection: Connection, number: int, values: Record, merges: bool, entry: NewAudit) -> None:
-    row = ARTIFACTS.locked(connection, number)
+def _update_artifact(connection: Connection, number: int, values: Record, entry: NewAudit) -> None:
+    row = ARTIFACTS.get(connection, number)
     if row is None:
         raise NotFound(f'Artifact "{number}" not found')
-    if merges and "cef" in values and isinstance(row["cef"], dict):
-        values = {**values, "cef": {**row["cef"], **(values["cef"] if isinstance(values["cef"], dict) else {})}}
     ARTIFACTS.change(connection, number, values)
     CONTAINERS.change(connection, int(row["container"]), {"artifact_update_time": values["update_time"]})
     audit.append(connection, entry)

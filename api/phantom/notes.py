@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from sqlalchemy import Connection
 from starlette.requests import Request
+from starlette.responses import Response
 
 from api.phantom.auth import Caller
+from api.phantom.bulk import one_or_many
 from api.phantom.given import text
 from api.phantom.resources import Resource, with_times
 from api.phantom.routing import READ, WRITE, Handler, Rest, number_of
@@ -42,7 +45,7 @@ COMMENT: Final = Resource("comment", COMMENTS, with_times, _author)
 PIN: Final = Resource("pin", PINS, with_times, _author)
 
 
-def _put_reads(resource: Resource, path: str, inside: str) -> None:
+def _put_reads(resource: Resource, paths: Sequence[str], inside: str) -> None:
     async def page(request: Request, services: Services, caller: Caller) -> Json:
         return await resource.page(request, services)
 
@@ -55,24 +58,33 @@ def _put_reads(resource: Resource, path: str, inside: str) -> None:
             raise NotFound(f'Container "{number}" not found')
         return await resource.page(request, services, container=number)
 
-    reads: list[tuple[str, Handler]] = [
-        (path, page),
-        (f"{path}/{{number}}", one),
-        (f"/container/{{number}}/{inside}", of_container),
-    ]
+    reads: list[tuple[str, Handler]] = [(f"/container/{{number}}/{inside}", of_container)]
+    for path in paths:
+        reads += [(path, page), (f"{path}/{{number}}", one)]
     for where, handler in reads:
         rest.route("GET", where, READ)(handler)
 
 
-for _resource, _path, _inside in ((NOTE, "/note", "notes"), (COMMENT, "/container_comment", "comments"),
-                                  (PIN, "/container_pin", "pins")):  # fmt: skip
-    _put_reads(_resource, _path, _inside)
+for _resource, _paths, _inside in ((NOTE, ("/note", "/container_note"), "notes"),
+                                   (COMMENT, ("/container_comment",), "comments"),
+                                   (PIN, ("/container_pin",), "pins")):  # fmt: skip
+    _put_reads(_resource, _paths, _inside)
 
 
 @rest.route("POST", "/note", WRITE)
-async def create_note(request: Request, services: Services, caller: Caller) -> Json:
-    """Write a note."""
-    return await _create(request, services, NOTES, "note", _new_note(await read_object(request), caller))
+async def write_notes(request: Request, services: Services, caller: Caller) -> Response:
+    """Write a note, or several; in an array, an entry with an `id` changes that note."""
+
+    async def create(body: Mapping[str, Json]) -> dict[str, Json]:
+        return await _create(request, services, NOTES, "note", _new_note(body, caller))
+
+    return await one_or_many(request, create, partial(_change_note, request, services))
+
+
+@rest.route("POST", "/container_note", WRITE)
+async def write_container_notes(request: Request, services: Services, caller: Caller) -> Response:
+    """The same, by the name that it had first."""
+    return await write_notes(request, services, caller)
 
 
 @rest.route("POST", "/container/{number}/notes", WRITE)
@@ -85,14 +97,7 @@ async def create_note_in(request: Request, services: Services, caller: Caller) -
 @rest.route("POST", "/note/{number}", WRITE)
 async def update_note(request: Request, services: Services, caller: Caller) -> Json:
     """Change title, content or format of a note."""
-    row = await NOTE.stored(request, services)
-    body = await read_object(request)
-    values: Record = {
-        name: text(name, body[name]) for name in ("title", "content", "note_format", "note_type") if name in body
-    }
-    entry = services.journal.entry(request, "note.update", "note", str(row["id"]))
-    await services.database.write(_change, NOTES, int(row["id"]), {**values, "modified_time": now_ms()}, entry)
-    return {"success": True, "id": row["id"]}
+    return await _change_note(request, services, number_of(request), await read_object(request))
 
 
 @rest.route("DELETE", "/note/{number}", WRITE)
@@ -102,34 +107,23 @@ async def delete_note(request: Request, services: Services, caller: Caller) -> J
 
 
 @rest.route("POST", "/container_comment", WRITE)
-async def create_comment(request: Request, services: Services, caller: Caller) -> Json:
-    """Write a comment."""
-    body = await read_object(request)
-    values: Record = {
-        "container": _container(body),
-        "user": caller.number,
-        "comment": text("comment", body.get("comment", "")),
-        "time": now_ms(),
-    }
-    return await _create(request, services, COMMENTS, "comment", values)
+async def write_comments(request: Request, services: Services, caller: Caller) -> Response:
+    """Write a comment, or several."""
+
+    async def create(body: Mapping[str, Json]) -> dict[str, Json]:
+        return await _create(request, services, COMMENTS, "comment", _new_comment(body, caller))
+
+    return await one_or_many(request, create)
 
 
 @rest.route("POST", "/container_pin", WRITE)
-async def create_pin(request: Request, services: Services, caller: Caller) -> Json:
-    """Pin something to a container."""
-    body = await read_object(request)
-    now = now_ms()
-    values: Record = {
-        "container": _container(body),
-        "author": caller.number,
-        "message": text("message", body.get("message", "")),
-        "data": text("data", body.get("data", "")),
-        "pin_type": text("pin_type", body.get("pin_type", "data")),
-        "pin_style": text("pin_style", body.get("pin_style", "")),
-        "create_time": now,
-        "modified_time": now,
-    }
-    return await _create(request, services, PINS, "pin", values)
+async def write_pins(request: Request, services: Services, caller: Caller) -> Response:
+    """Pin something to a container, or several things."""
+
+    async def create(body: Mapping[str, Json]) -> dict[str, Json]:
+        return await _create(request, services, PINS, "pin", _new_pin(body, caller))
+
+    return await one_or_many(request, create)
 
 
 @rest.route("DELETE", "/container_pin/{number}", WRITE)
@@ -155,6 +149,29 @@ def _new_note(body: Mapping[str, Json], caller: Caller) -> Record:
     }
 
 
+def _new_comment(body: Mapping[str, Json], caller: Caller) -> Record:
+    return {
+        "container": _container(body),
+        "user": caller.number,
+        "comment": text("comment", body.get("comment", "")),
+        "time": now_ms(),
+    }
+
+
+def _new_pin(body: Mapping[str, Json], caller: Caller) -> Record:
+    now = now_ms()
+    return {
+        "container": _container(body),
+        "author": caller.number,
+        "message": text("message", body.get("message", "")),
+        "data": text("data", body.get("data", "")),
+        "pin_type": text("pin_type", body.get("pin_type", "data")),
+        "pin_style": text("pin_style", body.get("pin_style", "")),
+        "create_time": now,
+        "modified_time": now,
+    }
+
+
 def _container(body: Mapping[str, Json]) -> int:
     number = number_in(body, "container_id", "container")
     if number is None:
@@ -162,7 +179,17 @@ def _container(body: Mapping[str, Json]) -> int:
     return number
 
 
-async def _create(request: Request, services: Services, records: Records, kind: str, values: Record) -> Json:
+async def _change_note(request: Request, services: Services, number: int, body: Mapping[str, Json]) -> dict[str, Json]:
+    row = await NOTE.numbered(services, number)
+    values: Record = {
+        name: text(name, body[name]) for name in ("title", "content", "note_format", "note_type") if name in body
+    }
+    entry = services.journal.entry(request, "note.update", "note", str(row["id"]))
+    await services.database.write(_change, NOTES, number, {**values, "modified_time": now_ms()}, entry)
+    return {"success": True, "id": number}
+
+
+async def _create(request: Request, services: Services, records: Records, kind: str, values: Record) -> dict[str, Json]:
     entry = services.journal.entry(request, f"{kind}.create", kind, None, {"container": values["container"]})
     number = await services.database.write(_store, records, values, entry)
     return {"success": True, "id": number}

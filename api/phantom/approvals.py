@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from starlette.requests import Request
 
 from api.limits import address_of
@@ -9,7 +11,7 @@ from api.phantom import memory
 from api.phantom.auth import Caller
 from api.phantom.query import list_query
 from api.phantom.results import Run, action_run_id, place_of
-from api.phantom.routing import EXECUTE, READ_RUNS, Rest, listed
+from api.phantom.routing import EXECUTE, READ_RUNS, Rest, listed, number_of
 from api.phantom.runs import read_open
 from api.phantom.steps import number_of_step
 from api.phantom.wire import read_object, time_of
@@ -35,10 +37,14 @@ REJECTING = frozenset({"deny", "denied", "reject", "rejected", "no"})
 @rest.route("GET", "/approval", READ_RUNS)
 async def list_approvals(request: Request, services: Services, caller: Caller) -> Json:
     """List what waits for a decision."""
-    query = list_query(request, FIELDS)
-    waiting = [one for run in await read_open(services) for one in _waiting(run)]
-    page, total = memory.page_of(waiting, FIELDS, query)
-    return listed(page, total, query)
+    return _listed(request, await read_open(services))
+
+
+@rest.route("GET", "/container/{number}/approvals", READ_RUNS)
+async def list_approvals_in(request: Request, services: Services, caller: Caller) -> Json:
+    """List what waits for a decision in the runs on a container."""
+    number = number_of(request)
+    return _listed(request, [run for run in await read_open(services) if run.row.container == number])
 
 
 @rest.route("GET", "/approval/{number}", READ_RUNS)
@@ -79,6 +85,12 @@ async def decide(request: Request, services: Services, caller: Caller) -> Json:
     )
     await services.executions.decider.decide(execution, decision)
     return {"success": True, "id": number}
+
+
+def _listed(request: Request, found: Sequence[Run]) -> Json:
+    query = list_query(request, FIELDS)
+    page, total = memory.page_of([one for run in found for one in _waiting(run)], FIELDS, query)
+    return listed(page, total, query)
 
 
 def _waiting(run: Run) -> list[Record]:

@@ -116,16 +116,13 @@ class Gate:
             raise NotFound("The Phantom interface is off: it has no user and no token yet.")
 
     async def _principal(self, request: Request, services: Services) -> Principal | None:
-        header = request.headers.get("ph-auth-token")
-        if header is not None:
-            return await self._of_token(header.strip(), services)
         found = _basic(request)
-        if found is None:
-            return None
-        username, password = found
-        if not username:
-            return await self._of_token(password, services)
-        return await self._of_user(username, password, address_of(request.scope))
+        is_user = found is not None and found[0] != ""
+        token = token_of(request)
+        # Clients add a user to the token of their session where a token may not: to delete.
+        if found is not None and is_user and (token is None or request.method == "DELETE"):
+            return await self._of_user(*found, address_of(request.scope))
+        return None if token is None else await self._of_token(token, services)
 
     async def _of_token(self, token: str, services: Services) -> Principal | None:
         secret = self.settings.phantom_token
@@ -167,6 +164,21 @@ class Gate:
             known = await self.database.write(users.number_of, principal.id, principal.name, now_ms())
             self._numbers[principal.id] = known
         return known
+
+
+def token_of(request: Request) -> str | None:
+    """The token that somebody came with, if any."""
+    header = request.headers.get("ph-auth-token")
+    if header is not None:
+        return header.strip()
+    found = _basic(request)
+    return found[1] if found is not None and not found[0] else None
+
+
+def is_own_token(request: Request, token: str) -> bool:
+    """Whether ``token`` is the one that somebody came with."""
+    own = token_of(request)
+    return own is not None and _same(own, token)
 
 
 def _basic(request: Request) -> tuple[str, str] | None:

@@ -1,27 +1,23 @@
-"""The small resources that clients ask for: versions, users, severities, labels, repositories, search, audit."""
+"""What clients ask for before they begin: versions, users, what may be chosen, search."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from starlette.requests import Request
 
-from api.phantom import memory
-from api.phantom.auth import ALLOWED, SETTINGS_TOKEN, USER_ID, Caller
-from api.phantom.given import SEVERITIES
-from api.phantom.query import list_query
+from api.phantom.auth import ALLOWED, SETTINGS_TOKEN, USER_ID, Caller, is_own_token
+from api.phantom.lists import ROLES, severities, statuses
 from api.phantom.resources import Resource
-from api.phantom.results import APP, NODE, REPOSITORY
-from api.phantom.routing import ANY, READ, Rest, listed, number_of
+from api.phantom.results import NODE
+from api.phantom.routing import ANY, READ, Rest, number_of
 from api.phantom.wire import time_of
 from api.services import Services
 from api.tokens import ADMIN
 from executions.errors import BadRequest, NotFound
 from playbooks.record import Json
-from storage import audit
-from storage.phantom.containers import ARTIFACTS, CONTAINERS
-from storage.phantom.filters import Condition, Kind
+from storage.phantom.containers import ARTIFACTS, CONTAINERS, tags_in_use
+from storage.phantom.filters import Condition
 from storage.phantom.records import Query, Record, Records
 from storage.phantom.runs import LABELS
 from storage.phantom.users import USERS
@@ -29,18 +25,12 @@ from storage.phantom.users import USERS
 rest = Rest()
 
 VERSION: Final = "4.10.7.63984"
-STATUSES: Final = {"new": "new", "open": "open", "closed": "resolved"}
-"""Statuses of a container, and of what type each is."""
-
-ROLES: Final[Mapping[str, frozenset[str]]] = {
-    "Administrator": ALLOWED,
-    "Automation": frozenset({"playbook:execute"}),
-    "Observer": frozenset({"asset:read"}),
-}
-"""Roles that clients look for, and the permissions that make them."""
+NEEDED: Final = dict(zip(ROLES, (ALLOWED, frozenset({"playbook:execute"}), frozenset({"asset:read"})), strict=True))
+"""The permissions that make each of the roles that clients look for."""
 
 SENSITIVITIES: Final = ("red", "amber", "green", "white")
 MAX_FOUND: Final = 50
+BY_TOKEN: Final = "_filter_token__key"
 
 
 def _user_json(row: Record) -> Record:
@@ -55,7 +45,7 @@ def _user_json(row: Record) -> Record:
         "is_active": True,
         "type": row["type"],
         "date_joined": time_of(row["created_at"]),
-        "roles": [role for role, needed in ROLES.items() if needed <= allowed],
+        "roles": [role for role, needed in NEEDED.items() if needed <= allowed],
         "effective_permissions": sorted(allowed),
         "default_label": "events",
         "time_zone": "UTC",
@@ -109,8 +99,15 @@ async def license_of(request: Request, services: Services, caller: Caller) -> Js
 
 @rest.route("GET", "/ph_user", ANY)
 async def list_users(request: Request, services: Services, caller: Caller) -> Json:
-    """List the users, and those who have come with a token."""
-    return await USER.page(request, services)
+    """List the users, and those who have come with a token; by `_filter_token__key` clients find who they are.
+
+    Only their own token finds anybody, so that nothing can be learned about those of others.
+    """
+    token = request.query_params.get(BY_TOKEN)
+    if token is None:
+        return await USER.page(request, services)
+    own = caller.number if is_own_token(request, token.strip().strip("\"'")) else 0
+    return await USER.page(request, services, [Condition("id", "exact", own)], {BY_TOKEN})
 
 
 @rest.route("GET", "/ph_user/{number}", ANY)
@@ -135,25 +132,28 @@ async def user_info(request: Request, services: Services, caller: Caller) -> Jso
 @rest.route("GET", "/container_options", ANY)
 async def container_options(request: Request, services: Services, caller: Caller) -> Json:
     """What may be chosen for a container."""
-    return _options()
+    return await _options(services, caller)
 
 
 @rest.route("GET", "/container_options/{field}", ANY)
 async def container_option(request: Request, services: Services, caller: Caller) -> Json:
     """One of the choices for a container."""
-    name, options = str(request.path_params["field"]), _options()
+    name, options = str(request.path_params["field"]), await _options(services, caller)
     if name not in options:
         raise NotFound(f'There is no "{name[:100]}"; there are {", ".join(sorted(options))}')
     return {name: options[name]}
 
 
-def _options() -> dict[str, Json]:
+async def _options(services: Services, caller: Caller) -> dict[str, Json]:
+    # Tags are of the containers, which not everybody may read.
+    tags = await services.database.read(tags_in_use) if READ[0] in caller.principal.permissions else []
     return {
         "label": list(LABELS),
-        "status": list[Json](_statuses()),
-        "severity": list[Json](_severities()),
+        "status": list[Json](statuses()),
+        "severity": list[Json](severities()),
         "sensitivity": list(SENSITIVITIES),
         "container_type": ["default", "case"],
+        "tags": list[Json](tags),
     }
 
 
@@ -188,108 +188,16 @@ def _found(category: str, row: Record, url: str) -> Record:
     return {"category": category, "id": row["id"], "title": row["name"], "url": url}
 
 
-@rest.route("GET", "/audit", ("audit:read",))
-async def list_audit(request: Request, services: Services, caller: Caller) -> Json:
-    """The latest entries of the audit trail."""
-    return {"data": await _entries(services, None, None)}
+def _put_none(inside: str) -> None:
+    """What a container has none of here."""
+
+    async def none(request: Request, services: Services, caller: Caller) -> Json:
+        if await services.database.read(CONTAINERS.get, number_of(request)) is None:
+            raise NotFound(f'Container "{number_of(request)}" not found')
+        return {"count": 0, "num_pages": 0, "data": []}
+
+    rest.route("GET", f"/container/{{number}}/{inside}", READ)(none)
 
 
-@rest.route("GET", "/container/{number}/audit", READ)
-async def audit_of_container(request: Request, services: Services, caller: Caller) -> Json:
-    """The entries of the audit trail about a container."""
-    return {"data": await _entries(services, "container", str(number_of(request)))}
-
-
-@rest.route("GET", "/container/{number}/attachments", READ)
-async def attachments_of(request: Request, services: Services, caller: Caller) -> Json:
-    """Files of a container: none are kept here."""
-    if await services.database.read(CONTAINERS.get, number_of(request)) is None:
-        raise NotFound(f'Container "{number_of(request)}" not found')
-    return {"count": 0, "num_pages": 0, "data": []}
-
-
-async def _entries(services: Services, kind: str | None, number: str | None) -> list[Json]:
-    rows, _ = await services.database.read(audit.list_audit, object_type=kind, object_id=number, per_page=500)
-    return [
-        {
-            "id": row.id,
-            "time": time_of(row.at),
-            "user": row.actor_name,
-            "action": row.action,
-            "object": row.object_type,
-            "object_id": row.object_id,
-            "outcome": row.outcome,
-            "ip_address": row.address,
-        }
-        for row in rows
-    ]
-
-
-def _constant(path: str, rows: Callable[[], Sequence[Record]]) -> None:
-    """A list that never changes, such as that of the severities."""
-    kinds: dict[str, Kind] = {
-        name: "number" if isinstance(value, int) and not isinstance(value, bool) else "flag"
-        if isinstance(value, bool) else "text"
-        for name, value in rows()[0].items()
-    }  # fmt: skip
-    fields = memory.declared(kinds)
-
-    async def page(request: Request, services: Services, caller: Caller) -> Json:
-        query = list_query(request, fields)
-        found, total = memory.page_of(rows(), fields, query)
-        return listed(found, total, query)
-
-    async def one(request: Request, services: Services, caller: Caller) -> Json:
-        wanted = str(request.path_params["number"])
-        for row in rows():
-            if wanted in (str(row["id"]), row["name"]):
-                return row
-        raise NotFound(f'{path.removeprefix("/")} "{wanted[:100]}" not found')
-
-    rest.route("GET", path, ANY)(page)
-    rest.route("GET", f"{path}/{{number}}", ANY)(one)
-
-
-def _named(names: Sequence[str], default: str) -> Callable[[], list[Record]]:
-    def rows() -> list[Record]:
-        return [
-            {"id": number, "name": name, "order": number, "disabled": False, "is_default": name == default}
-            for number, name in enumerate(names, start=1)
-        ]
-
-    return rows
-
-
-_severities = _named(SEVERITIES, "medium")
-
-
-def _statuses() -> list[Record]:
-    return [{**row, "status_type": STATUSES[str(row["name"])]} for row in _named(list(STATUSES), "new")()]
-
-
-def _repositories() -> list[Record]:
-    return [
-        {"id": 1, "name": REPOSITORY, "uri": "", "type": "local", "disabled": False, "read_only": False, "version": 1,
-         "branch": ""}
-    ]  # fmt: skip
-
-
-def _nodes() -> list[Record]:
-    return [{"id": 1, "name": "stanchion", "guid": NODE, "online": True, "enabled": True, "version": 1}]
-
-
-def _apps() -> list[Record]:
-    return [
-        {"id": 1, "name": APP, "product_name": APP, "product_vendor": APP, "type": "generic", "disabled": False,
-         "app_version": "1.0.0", "version": 1}
-    ]  # fmt: skip
-
-
-_constant("/severity", _severities)
-_constant("/container_status", _statuses)
-_constant("/label", _named(LABELS, "events"))
-_constant("/app", _apps)
-_constant("/scm", _repositories)
-_constant("/cluster_node", _nodes)
-_constant("/tenant", _named(["default"], "default"))
-_constant("/role", _named(list(ROLES), "Observer"))
+for _inside in ("attachments", "phases"):
+    _put_none(_inside)

@@ -114,6 +114,7 @@ PHANTOM: dict[frozenset[str], str] = {
         GET /rest/app_run/{number}/{field}
         GET /rest/container/{number}/actions
         GET /rest/container/{number}/playbook_runs
+        GET /rest/container/{number}/approvals
         GET /rest/approval
         GET /rest/approval/{number}
         GET /rest/playbook
@@ -133,6 +134,7 @@ PHANTOM: dict[frozenset[str], str] = {
         GET /rest/container/{number}/pins
         GET /rest/container/{number}/audit
         GET /rest/container/{number}/attachments
+        GET /rest/container/{number}/phases
         GET /rest/container/{number}/{field}
         GET /rest/artifact
         GET /rest/artifact/{number}
@@ -140,6 +142,8 @@ PHANTOM: dict[frozenset[str], str] = {
         GET /rest/note
         GET /rest/note/{number}
         GET /rest/note/{number}/{field}
+        GET /rest/container_note
+        GET /rest/container_note/{number}
         GET /rest/container_comment
         GET /rest/container_comment/{number}
         GET /rest/container_pin
@@ -153,6 +157,7 @@ PHANTOM: dict[frozenset[str], str] = {
         POST /rest/artifact
         POST /rest/artifact/{number}
         POST /rest/note
+        POST /rest/container_note
         POST /rest/note/{number}
         POST /rest/container_comment
         POST /rest/container_pin
@@ -192,6 +197,33 @@ PHANTOM: dict[frozenset[str], str] = {
         GET /rest/tenant/{number}
         GET /rest/role
         GET /rest/role/{number}
+        GET /rest/cef_metadata
+        GET /rest/cef
+        GET /rest/cef/{number}
+        GET /rest/asset
+        GET /rest/asset/{number}
+        GET /rest/custom_function
+        GET /rest/custom_function/{number}
+        GET /rest/decided_list
+        GET /rest/decided_list/{number}
+        GET /rest/container_attachment
+        GET /rest/container_attachment/{number}
+        GET /rest/evidence
+        GET /rest/evidence/{number}
+        GET /rest/indicator
+        GET /rest/indicator/{number}
+        GET /rest/vault_document
+        GET /rest/vault_document/{number}
+        GET /rest/workbook_phase
+        GET /rest/workbook_phase/{number}
+        GET /rest/workbook_phase_template
+        GET /rest/workbook_phase_template/{number}
+        GET /rest/workbook_task
+        GET /rest/workbook_task/{number}
+        GET /rest/workbook_task_template
+        GET /rest/workbook_task_template/{number}
+        GET /rest/workbook_template
+        GET /rest/workbook_template/{number}
     """,
 }
 

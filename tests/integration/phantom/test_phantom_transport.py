@@ -281,6 +281,8 @@ async def test_playbooks(phantom: Phantom) -> None:
         "role",
         "approval",
         "note",
+        "cef",
+        "asset",
     ],
 )
 async def test_small_lists(phantom: Phantom, path: str) -> None:
@@ -301,4 +303,4 @@ async def test_small_records(phantom: Phantom) -> None:
     assert (await phantom.get("user_info"))["username"] == "admin"
     assert (await phantom.get("health"))["status"] == "ok"
     await phantom.container()
-    assert {entry["action"] for entry in (await phantom.get("audit"))["data"]} == {"container.create"}
+    assert {entry["action"] for entry in await phantom.get("audit")} == {"container.create"}

@@ -1,0 +1,114 @@
+"""The audit trail: an array without pages, which is how Phantom answers it, as JSON or as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.phantom.auth import Caller
+from api.phantom.routing import READ, Rest, number_of
+from api.phantom.wire import answer, parse_time, time_of
+from api.services import Services
+from executions.errors import BadRequest
+from playbooks.record import Json
+from storage import audit
+from storage.audit import AuditRow
+from storage.clock import now_ms
+
+rest = Rest()
+
+AT_MOST: Final = 500
+DAYS: Final = 30 * 24 * 3_600_000
+"""How far back the trail is told where nothing else is said, in ms."""
+
+DAY: Final = 24 * 3_600_000
+SUBSETS: Final = ("user", "role", "playbook", "authentication", "administration", "tenant")
+"""What Phantom chooses entries by, and this does not; asking for all of them is no choice."""
+
+
+@rest.route("GET", "/audit", ("audit:read",))
+async def list_audit(request: Request, services: Services, caller: Caller) -> Response:
+    """The latest entries, or those about one `container`, between `start` and `end`."""
+    for name in SUBSETS:
+        if _choice(request.query_params, name) is not None:
+            raise BadRequest(f'Entries cannot be chosen by "{name}" here, only by container, start and end.')
+    number = _choice(request.query_params, "container")
+    if number is not None and not (number.isascii() and number.isdecimal()):
+        raise BadRequest('"container" must be the number of one.')
+    return await _told(request, services, "container" if number else None, number)
+
+
+@rest.route("GET", "/container/{number}/audit", READ)
+async def audit_of_container(request: Request, services: Services, caller: Caller) -> Response:
+    """The entries about a container."""
+    return await _told(request, services, "container", str(number_of(request)))
+
+
+async def _told(request: Request, services: Services, kind: str | None, number: str | None) -> Response:
+    since, until = _time(request, "start"), _time(request, "end", DAY - 1)
+    rows, _ = await services.database.read(
+        audit.list_audit,
+        object_type=kind,
+        object_id=number,
+        since=now_ms() - DAYS if since is None else since,
+        until=until,
+        per_page=AT_MOST,
+    )
+    entries = [_entry(row) for row in rows]
+    if request.query_params.get("sort", "").lower() == "asc":
+        entries.reverse()
+    if request.query_params.get("format", "json").lower() != "csv":
+        return answer(list[Json](entries))
+    return Response(_table(entries), media_type="text/csv")
+
+
+def _choice(params: Mapping[str, str], name: str) -> str | None:
+    """What is chosen by ``name``, where that is less than everything."""
+    value = params.get(name, "").strip().strip("\"'")
+    return value if value not in ("", "*") else None
+
+
+def _time(request: Request, name: str, of_day: int = 0) -> int | None:
+    """A time in the query; of a date without one, the moment ``of_day`` (ms).  Raises BadRequest."""
+    text = request.query_params.get(name, "").strip().strip("\"'")
+    if not text:
+        return None
+    try:
+        return parse_time(text) + (of_day if len(text) == len("2017-07-07") else 0)
+    except (ValueError, OverflowError):
+        raise BadRequest(f'"{name}" must be a time such as 2016-01-15T22:15:55Z.') from None
+
+
+def _entry(row: AuditRow) -> dict[str, Json]:
+    """An entry by the names that it has in Phantom, and by those of the product."""
+    time = time_of(row.at)
+    return {
+        "AUDIT SOURCE": row.object_type,
+        "TIME": time,
+        "USER": row.actor_name,
+        "NOTE": f"{row.action}: {row.outcome}",
+        "OLD VALUE": None,
+        "NEW VALUE": None,
+        "id": row.id,
+        "time": time,
+        "user": row.actor_name,
+        "action": row.action,
+        "object": row.object_type,
+        "object_id": row.object_id,
+        "outcome": row.outcome,
+        "ip_address": row.address,
+    }
+
+
+def _table(entries: list[dict[str, Json]]) -> str:
+    text = io.StringIO()
+    if entries:
+        writer = csv.DictWriter(text, list(entries[0]))
+        writer.writeheader()
+        writer.writerows(entries)
+    return text.getvalue()

@@ -100,6 +100,8 @@ async def history(place: Site, status: dict[str, Any]) -> str:
 
     client = await Client.connect(place.temporal)
     workflow_id, run_id = status["temporal"]["workflow_id"], status["temporal"]["run_id"]
+    # Its record is settled a moment before its last events are written.
+    await client.get_workflow_handle(workflow_id, run_id=run_id).result()
     parts, events, size = 0, 0, 0
     while run_id:
         found = await client.get_workflow_handle(workflow_id, run_id=run_id).fetch_history()

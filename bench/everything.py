@@ -32,8 +32,12 @@ ALL = (
 RESULTS = ROOT / "bench" / "results" / "latest.json"
 
 
+class BenchmarkFailed(Exception):
+    """A benchmark ended with an error."""
+
+
 def measured(name: str) -> list[str]:
-    """The lines that a benchmark prints, shown as they come.  Raises SystemExit where it fails."""
+    """The lines that a benchmark prints, shown as they come.  Raises BenchmarkFailed."""
     process = subprocess.Popen([sys.executable, "-m", f"bench.{name}"], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     lines = []
@@ -41,7 +45,7 @@ def measured(name: str) -> list[str]:
         print(line, end="", flush=True)
         lines.append(line.rstrip("\n"))
     if process.wait() != 0:
-        raise SystemExit(f"bench.{name} failed")
+        raise BenchmarkFailed(name)
     return lines
 
 
@@ -64,15 +68,25 @@ def _is_rule(row: list[str]) -> bool:
 
 
 def main(names: list[str]) -> None:
-    """Measures, and writes the file after each: what is measured already is not lost."""
+    """Measures, and writes the file after each; a failure takes away neither what was measured nor what comes after.
+
+    Raises SystemExit at the end where any failed.
+    """
     results: dict[str, object] = {}
+    failed = []
     for name in names:
         print(f"\n# bench.{name}\n", flush=True)
         begun = time.perf_counter()
-        lines = measured(name)
+        try:
+            lines = measured(name)
+        except BenchmarkFailed:
+            failed.append(name)
+            continue
         results[name] = {"seconds": round(time.perf_counter() - begun), "tables": tables(lines)}
         RESULTS.parent.mkdir(exist_ok=True)
         Path(RESULTS).write_text(json.dumps(results, indent=2, ensure_ascii=False))
+    if failed:
+        raise SystemExit(f"failed: {', '.join(failed)}")
 
 
 if __name__ == "__main__":

@@ -78,7 +78,7 @@ class Long:
             name = step["action_ref"]
             what = f"foreach of 10,000 {name}, {concurrency} at a time"
             told = await history(self.place, status)
-            print(f"{what}: {seconds:.1f} s, worker {memory['worker']:.0f} MB, {told}", flush=True)
+            print(f"{what}: {seconds:.1f} s, worker {memory['worker']['resident']:.0f} MB, {told}", flush=True)
 
     async def branches(self) -> None:
         """200 branches against 200 activities of a hand-written workflow, in turns."""

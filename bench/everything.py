@@ -7,6 +7,7 @@ The file is `bench/results/latest.json`: for each benchmark its tables, a row by
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
@@ -54,7 +55,7 @@ def tables(lines: list[str]) -> list[list[dict[str, str]]]:
     found: list[list[dict[str, str]]] = []
     headers: list[str] = []
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
-    for row, following in zip(rows, [*rows[1:], []], strict=True):
+    for row, following in itertools.pairwise([*rows, []]):
         if following and _is_rule(following):
             headers = row
             found.append([])

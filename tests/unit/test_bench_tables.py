@@ -26,3 +26,8 @@ def test_each_table_has_its_own_headers() -> None:
         [{"process": "worker", "MB": "89"}, {"process": "api", "MB": "87"}],
         [{"what": "POST", "ratio": "1.2"}],
     ]
+
+
+def test_a_benchmark_may_print_no_table() -> None:
+    """Its lines are shown, and nothing is kept of them."""
+    assert tables(["at rest: 160 MB"]) == []

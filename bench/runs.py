@@ -45,10 +45,12 @@ class Kind:
     rounds: dict[int, list[Burst]] = field(default_factory=dict)
 
     async def burst(self, abreast: int, runs: int | None = None) -> None:
-        """One round."""
+        """One round.  Raises an exception group of TimeoutError when a run does not end."""
         found, left = Burst(), iter(range(runs or BURSTS[abreast]))
         begun = time.perf_counter()
-        await asyncio.gather(*(self._work(slot, left, found, LOOKS[abreast]) for slot in range(abreast)))
+        async with asyncio.TaskGroup() as group:
+            for slot in range(abreast):
+                group.create_task(self._work(slot, left, found, LOOKS[abreast]))
         found.rate = len(found.latency) / (time.perf_counter() - begun)
         self.rounds.setdefault(abreast, []).append(found)
 

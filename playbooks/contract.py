@@ -113,6 +113,11 @@ class Snapshot(BaseModel):
     decisions: dict[str, Decide] = {}
 
 
+QUICK_EFFORT = 600
+"""Some milliseconds, in steps of an evaluation: a workflow task that runs quick actions is to end within its timeout,
+with all that it has to tell Temporal, also on a slow machine; otherwise they are run again."""
+
+
 class RunInput(BaseModel):
     """The input of a playbook's workflow: everything that pins the run (DESIGN.md §2, *A run is pinned*)."""
 
@@ -129,6 +134,8 @@ class RunInput(BaseModel):
     resume: Snapshot | None = None
     context: dict[str, Json] = {}
     """What expressions see besides: ``container`` and ``artifacts`` of a run by the Phantom interface."""
+    quick_effort: int = 0
+    """What a quick action counts towards a breath, see ``workflows.machine``; nothing in runs that began without it."""
 
 
 class SecretPart(BaseModel):

@@ -5,12 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from temporalio.api.enums.v1 import EventType
 
+from playbooks.contract import QUICK_EFFORT
 from tests.integration.engine.test_blocks import by_id
 from tests.stack import Stack
+from workflows.machine import STEP_EFFORT, TURN_EFFORT
 from workflows.steps import foreach, repeat
 
 CHECK = {"id": "check", "type": "condition", "expression": "index >= 0"}
+TASK_DONE = EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED
 MANY = "[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]"
 
 
@@ -33,6 +37,31 @@ async def test_expressions_that_take_long(stack: Stack) -> None:
     execution = await stack.start([loop], parameters=numbers, run=run)
     status = await stack.finish(execution, timeout=100, include=None)
     assert (status["status"], by_id(status)["each"]["iterations"]["completed"]) == ("completed", 120)
+
+
+async def test_quick_actions_without_a_pause(stack: Stack) -> None:
+    """A workflow task ends in time, before its actions would have to be run again, and says how far the loop is."""
+    echo = {"id": "echo", "action_ref": "core.echo", "parameters": {"x": "{{ item }}"}}
+    loop: dict[str, Any] = {"id": "each", "type": "foreach", "items": list(range(1000)), "concurrency": 10}
+    execution = await stack.start([{**loop, "steps": [echo]}])
+    status = await stack.finish(execution, timeout=100, include=None)
+    assert (status["status"], by_id(status)["each"]["iterations"]["completed"]) == ("completed", 1000)
+    together = TURN_EFFORT // (STEP_EFFORT + QUICK_EFFORT) + loop["concurrency"]
+    for kinds in await parts(stack, status):
+        assert kinds.count(EventType.EVENT_TYPE_MARKER_RECORDED) <= together * kinds.count(TASK_DONE)
+        assert EventType.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT not in kinds
+
+
+async def parts(stack: Stack, status: dict[str, Any]) -> list[list[int]]:
+    """The kinds of events of each part of a run that has continued as new."""
+    workflow_id, run_id = status["temporal"]["workflow_id"], status["temporal"]["run_id"]
+    await stack.temporal.get_workflow_handle(workflow_id, run_id=run_id).result()
+    found = []
+    while run_id:
+        events = (await stack.temporal.get_workflow_handle(workflow_id, run_id=run_id).fetch_history()).events
+        found.append([event.event_type for event in events])
+        run_id = events[0].workflow_execution_started_event_attributes.continued_execution_run_id
+    return found
 
 
 @pytest.mark.parametrize(

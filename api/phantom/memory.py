@@ -44,9 +44,11 @@ def page_of(rows: Sequence[Record], fields: Fields, query: Query) -> tuple[list[
 
 
 def _fits(row: Record, fields: Fields, one: Condition) -> bool:
-    value = row.get(one.field)
-    if fields[one.field].kind == "time" and isinstance(value, str):
+    value, kind = row.get(one.field), fields[one.field].kind
+    if kind == "time" and isinstance(value, str):
         value = parse_time(value)
+    if kind == "text" and value is not None:
+        value = _text(value)
     return _compared(value, one) is not one.exclude
 
 
@@ -74,7 +76,7 @@ def _compared(value: Any, one: Condition) -> bool:
 
 
 def _text(value: Any) -> str:
-    return json.dumps(value) if isinstance(value, dict | list) else str(value)
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value)
 
 
 def _sortable(value: Any) -> Any:

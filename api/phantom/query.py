@@ -15,6 +15,7 @@ from starlette.requests import Request
 
 from api.phantom.wire import parse_time
 from executions.errors import BadRequest
+from storage.columns import storable
 from storage.phantom.filters import OPERATORS, BadFilter, Condition, Field, Fields, UnknownField, field_of
 from storage.phantom.records import Query
 
@@ -197,7 +198,7 @@ def _unquoted(text: str) -> str:
             value = json.loads(text)
         except ValueError:
             value = text[1:-1]
-        return value if isinstance(value, str) else text[1:-1]
+        return storable(value) if isinstance(value, str) else text[1:-1]
     return text[1:-1].replace("\\'", "'")
 
 

@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
-from sqlalchemy import ColumnElement, String, and_, cast, func, literal, not_, or_, select
+from sqlalchemy import BigInteger, ColumnElement, Double, String, and_, cast, func, literal, not_, or_, select
 
+from storage.columns import storable
 from storage.phantom.inside import inside
 
 Kind = Literal["text", "number", "time", "flag", "json", "inside"]
@@ -113,8 +114,8 @@ def _of_related(*wanted: ColumnElement[bool]) -> ColumnElement[bool]:
 
 
 def _compared(field: Field, operator: str, value: Any) -> ColumnElement[bool]:
-    if field.kind == "inside":
-        value = _without_nul(value)
+    if field.kind in ("text", "inside", "number"):
+        value = _sent(value)
     simple = _SIMPLE.get(operator)
     if simple is not None:
         by_key = field.key is not None and operator in ("exact", "in")
@@ -122,16 +123,24 @@ def _compared(field: Field, operator: str, value: Any) -> ColumnElement[bool]:
     return _of_text(field, operator, value)
 
 
-def _without_nul(value: Any) -> Any:
-    """Values as Postgres takes them: its texts hold no NUL, so none of them can be equal to one that does."""
+def _sent(value: Any) -> Any:
+    """Values as the databases take them, whatever the column is made for.
+
+    Texts hold no NUL, so none can be equal to one that does.  Numbers go with a type of their own: made into that of a
+    narrow column, Postgres would refuse a large one, and round one with a fraction.
+    """
+    if isinstance(value, (list, tuple)):
+        return [_sent(one) for one in value]
     if isinstance(value, str):
-        return value.replace("\0", "\ufffd")
-    return [_without_nul(one) for one in value] if isinstance(value, (list, tuple)) else value
+        return storable(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    return literal(value, BigInteger() if isinstance(value, int) else Double())
 
 
 def _of_text(field: Field, operator: str, value: Any) -> ColumnElement[bool]:
     text: ColumnElement[str] = field.column if field.kind in ("text", "inside") else cast(field.column, String)
-    wanted = str(value)
+    wanted = storable(str(value))
     if operator in ("regex", "iregex"):
         pattern = f"(?i){wanted}" if operator == "iregex" else wanted
         return text.regexp_match(pattern)

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.phantom.wire import answer, number_in, read_body
+from api.services import services_of
 from executions.errors import BadRequest, Refusal
 from playbooks.record import Json
 
@@ -30,14 +31,15 @@ async def one_or_many(request: Request, create: Create, change: Change | None = 
         raise BadRequest("The body must be a JSON object, or an array of them.")
     if len(body) > MAX_BULK:
         raise BadRequest(f"At most {MAX_BULK} records are taken with one request.")
-    return answer([await _one(entry, create, change) for entry in body])
+    return answer([await _one(request, entry, create, change) for entry in body])
 
 
-async def _one(entry: Json, create: Create, change: Change | None) -> Json:
+async def _one(request: Request, entry: Json, create: Create, change: Change | None) -> Json:
     try:
         if not isinstance(entry, dict):
             raise BadRequest("Each entry must be a JSON object.")
         number = number_in(entry, "id") if change is not None else None
         return await create(entry) if change is None or number is None else await change(number, entry)
     except Refusal as refusal:
+        services_of(request).journal.refused(request, refusal.code)
         return {"failed": True, "message": refusal.message, **refusal.extra}

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.phantom.auth import Caller
-from api.phantom.bulk import one_or_many
+from api.phantom.bulk import MAX_BULK, one_or_many
 from api.phantom.given import (
     changed_artifact,
     changed_container,
@@ -21,15 +21,17 @@ from api.phantom.given import (
     owner_in,
 )
 from api.phantom.given import source_of as source_columns
+from api.phantom.query import MAX_CONDITIONS
 from api.phantom.resources import Resource, with_times
-from api.phantom.routing import READ, WRITE, Rest, number_of, numbers_in_query, texts_in_query
-from api.phantom.wire import number_in, read_object
+from api.phantom.routing import READ, WRITE, Rest, number_of, texts_in_query
+from api.phantom.wire import as_number, number_in, read_object
 from api.services import Services
 from executions.errors import BadRequest, Detail, NotFound, Refusal
 from playbooks.record import Json
 from storage import audit
 from storage.audit import NewAudit
 from storage.clock import now_ms
+from storage.columns import dump
 from storage.phantom import users
 from storage.phantom.containers import (
     ARTIFACTS,
@@ -107,7 +109,10 @@ async def list_containers(request: Request, services: Services, caller: Caller) 
 @rest.route("GET", "/artifact", READ)
 async def list_artifacts(request: Request, services: Services, caller: Caller) -> Json:
     """List artifacts; `search_cef`, a list of texts, finds those whose `cef` holds each of them."""
-    sought = [Condition("cef", "icontains", text) for text in texts_in_query(request, "search_cef")]
+    texts = texts_in_query(request, "search_cef")
+    if len(texts) > MAX_CONDITIONS:
+        raise BadRequest(f'"search_cef" holds at most {MAX_CONDITIONS} texts.')
+    sought = [Condition("cef", "icontains", dump(text)[1:-1]) for text in texts]
     return await ARTIFACT_RESOURCE.page(request, services, sought)
 
 
@@ -268,9 +273,11 @@ def _update_container(
 
 def _update_artifact(connection: Connection, number: int, values: Record, entry: NewAudit) -> None:
     row = ARTIFACTS.get(connection, number)
-    if row is None:
+    if row is not None:
+        # Before the artifact, as by who deletes the container: else each would hold what the other waits for.
+        CONTAINERS.locked(connection, int(row["container"]))
+    if row is None or not ARTIFACTS.change(connection, number, values):
         raise NotFound(f'Artifact "{number}" not found')
-    ARTIFACTS.change(connection, number, values)
     CONTAINERS.change(connection, int(row["container"]), {"artifact_update_time": values["update_time"]})
     audit.append(connection, entry)
 
@@ -294,14 +301,17 @@ def _owner(connection: Connection, body: Mapping[str, Json]) -> Record:
 
 
 async def _ids(request: Request) -> list[int]:
-    found = numbers_in_query(request, "ids")
-    if not found:
-        body = await read_object(request)
-        ids = body.get("ids")
-        found = [one for one in ids if isinstance(one, int)] if isinstance(ids, list) else []
-    if not found:
-        raise BadRequest('"ids" must name at least one.')
-    return found
+    """The numbers of what is to be deleted, each once, in order.  Raises BadRequest, also for what is no number."""
+    given: list[Json] = [text for text in texts_in_query(request, "ids") if text.strip()]
+    if not given:
+        ids = (await read_object(request)).get("ids")
+        given = ids if isinstance(ids, list) else []
+    if not 0 < len(given) <= MAX_BULK:
+        raise BadRequest(f'"ids" must name at least one, and at most {MAX_BULK}.')
+    found = {as_number(one) for one in given}
+    if None in found:
+        raise BadRequest('"ids" must be numbers.')
+    return sorted(number for number in found if number is not None)
 
 
 async def _delete(request: Request, services: Services, kind: str, numbers: Sequence[int]) -> Json:

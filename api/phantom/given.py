@@ -82,10 +82,10 @@ def one_of(names: Sequence[str]) -> Reader:
 
     def read(name: str, value: Any) -> Json:
         found = as_number(value)
-        if found is None:
+        if found is None and (isinstance(value, bool) or not isinstance(value, int | float)):
             return text(name, value)
-        if not 1 <= found <= len(names):
-            raise BadRequest(f'"{name}" has no number {found}: there are {", ".join(names)}.')
+        if found is None or not 1 <= found <= len(names):
+            raise BadRequest(f'"{name}" has no number {value}: there are {", ".join(names)}.')
         return names[found - 1]
 
     return read

@@ -71,6 +71,7 @@ for _resource, _paths, _inside in ((NOTE, ("/note", "/container_note"), "notes")
     _put_reads(_resource, _paths, _inside)
 
 
+@rest.route("POST", "/container_note", WRITE)
 @rest.route("POST", "/note", WRITE)
 async def write_notes(request: Request, services: Services, caller: Caller) -> Response:
     """Write a note, or several; in an array, an entry with an `id` changes that note."""
@@ -81,12 +82,6 @@ async def write_notes(request: Request, services: Services, caller: Caller) -> R
     return await one_or_many(request, create, partial(_change_note, request, services))
 
 
-@rest.route("POST", "/container_note", WRITE)
-async def write_container_notes(request: Request, services: Services, caller: Caller) -> Response:
-    """The same, by the name that it had first."""
-    return await write_notes(request, services, caller)
-
-
 @rest.route("POST", "/container/{number}/notes", WRITE)
 async def create_note_in(request: Request, services: Services, caller: Caller) -> Json:
     """Write a note beside this container."""
@@ -94,12 +89,14 @@ async def create_note_in(request: Request, services: Services, caller: Caller) -
     return await _create(request, services, NOTES, "note", _new_note(body, caller))
 
 
+@rest.route("POST", "/container_note/{number}", WRITE)
 @rest.route("POST", "/note/{number}", WRITE)
 async def update_note(request: Request, services: Services, caller: Caller) -> Json:
     """Change title, content or format of a note."""
     return await _change_note(request, services, number_of(request), await read_object(request))
 
 
+@rest.route("DELETE", "/container_note/{number}", WRITE)
 @rest.route("DELETE", "/note/{number}", WRITE)
 async def delete_note(request: Request, services: Services, caller: Caller) -> Json:
     """Delete a note."""
@@ -185,7 +182,7 @@ async def _change_note(request: Request, services: Services, number: int, body: 
         name: text(name, body[name]) for name in ("title", "content", "note_format", "note_type") if name in body
     }
     entry = services.journal.entry(request, "note.update", "note", str(row["id"]))
-    await services.database.write(_change, NOTES, number, {**values, "modified_time": now_ms()}, entry)
+    await services.database.write(_change, number, {**values, "modified_time": now_ms()}, entry)
     return {"success": True, "id": number}
 
 
@@ -202,8 +199,9 @@ async def _delete(request: Request, services: Services, resource: Resource) -> J
     return {"success": True}
 
 
-def _change(connection: Connection, records: Records, number: int, values: Record, entry: NewAudit) -> None:
-    records.change(connection, number, values)
+def _change(connection: Connection, number: int, values: Record, entry: NewAudit) -> None:
+    if not NOTES.change(connection, number, values):
+        raise NotFound(f'Note "{number}" not found')
     audit.append(connection, entry)
 
 

@@ -24,6 +24,7 @@ EXECUTE: Final = ("playbook:execute",)
 READ_RUNS: Final = ("playbook:execute", "playbook:read")
 READ: Final = ("asset:read",)
 WRITE: Final = ("asset:write",)
+AUDIT: Final = ("audit:read",)
 READ_PLAYBOOKS: Final = ("playbook:read", "playbook:execute")
 ANY: Final = ("playbook:read", "playbook:execute", "asset:read", "audit:read")
 
@@ -89,12 +90,6 @@ def number_of(request: Request, name: str = "number") -> int:
     raise NotFound(f'Nothing has the id "{text[:100]}"')
 
 
-def numbers_in_query(request: Request, name: str) -> list[int]:
-    """The numbers under ``name`` in the query."""
-    plain = [text.strip() for text in texts_in_query(request, name)]
-    return [int(one) for one in plain if one.isascii() and one.isdecimal() and len(one) < 12]
-
-
 def texts_in_query(request: Request, name: str) -> list[str]:
     """The values under ``name`` in the query: repeated, with commas between them, or a list in JSON."""
     found: list[str] = []
@@ -102,8 +97,11 @@ def texts_in_query(request: Request, name: str) -> list[str]:
         try:
             parsed = json_in(text)
         except ValueError:
-            parsed = list[Json](text.split(","))
-        found += [str(one) for one in (parsed if isinstance(parsed, list) else [parsed])]
+            parsed = None
+        if isinstance(parsed, list):
+            found += [str(one) for one in parsed]
+        else:  # a bare 1.10 is a text too, which as a number would lose its zero
+            found += [parsed] if isinstance(parsed, str) else text.split(",")
     return found
 
 

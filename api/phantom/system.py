@@ -16,6 +16,7 @@ from api.services import Services
 from api.tokens import ADMIN
 from executions.errors import BadRequest, NotFound
 from playbooks.record import Json
+from storage.columns import dump
 from storage.phantom.containers import ARTIFACTS, CONTAINERS, tags_in_use
 from storage.phantom.filters import Condition
 from storage.phantom.records import Query, Record, Records
@@ -178,7 +179,8 @@ async def _holding(services: Services, records: Records, words: str, *fields: st
     """The latest records that hold the words in one of these fields."""
     rows: dict[int, Record] = {}
     for field in fields:
-        query = Query([Condition(field, "icontains", words)], sort="id", descending=True, size=MAX_FOUND)
+        sought = dump(words)[1:-1] if field == "cef" else words
+        query = Query([Condition(field, "icontains", sought)], sort="id", descending=True, size=MAX_FOUND)
         page, _ = await services.database.read(records.page, query)
         rows |= {int(row["id"]): row for row in page}
     return [rows[number] for number in sorted(rows, reverse=True)[:MAX_FOUND]]

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.phantom.auth import Caller
-from api.phantom.routing import READ, Rest, number_of
+from api.phantom.routing import AUDIT, READ, Rest, number_of
 from api.phantom.wire import answer, parse_time, time_of
 from api.services import Services
 from executions.errors import BadRequest
@@ -24,14 +24,17 @@ rest = Rest()
 
 AT_MOST: Final = 500
 DAYS: Final = 30 * 24 * 3_600_000
-"""How far back the trail is told where nothing else is said, in ms."""
+"""How far back from its end the trail is told where nothing else is said, in ms."""
 
 DAY: Final = 24 * 3_600_000
+FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+"""With what a cell begins that a spreadsheet would take for a formula, and run."""
+
 SUBSETS: Final = ("user", "role", "playbook", "authentication", "administration", "tenant")
 """What Phantom chooses entries by, and this does not; asking for all of them is no choice."""
 
 
-@rest.route("GET", "/audit", ("audit:read",))
+@rest.route("GET", "/audit", AUDIT)
 async def list_audit(request: Request, services: Services, caller: Caller) -> Response:
     """The latest entries, or those about one `container`, between `start` and `end`."""
     for name in SUBSETS:
@@ -40,26 +43,28 @@ async def list_audit(request: Request, services: Services, caller: Caller) -> Re
     number = _choice(request.query_params, "container")
     if number is not None and not (number.isascii() and number.isdecimal()):
         raise BadRequest('"container" must be the number of one.')
-    return await _told(request, services, "container" if number else None, number)
+    return await _told(request, services, caller, number)
 
 
 @rest.route("GET", "/container/{number}/audit", READ)
 async def audit_of_container(request: Request, services: Services, caller: Caller) -> Response:
-    """The entries about a container."""
-    return await _told(request, services, "container", str(number_of(request)))
+    """The entries about a container; from which addresses, who may read the whole trail is told."""
+    return await _told(request, services, caller, str(number_of(request)))
 
 
-async def _told(request: Request, services: Services, kind: str | None, number: str | None) -> Response:
+async def _told(request: Request, services: Services, caller: Caller, number: str | None) -> Response:
     since, until = _time(request, "start"), _time(request, "end", DAY - 1)
+    latest = now_ms() if until is None else min(until, now_ms())
     rows, _ = await services.database.read(
         audit.list_audit,
-        object_type=kind,
+        object_type=None if number is None else "container",
         object_id=number,
-        since=now_ms() - DAYS if since is None else since,
+        since=latest - DAYS if since is None else since,
         until=until,
         per_page=AT_MOST,
     )
-    entries = [_entry(row) for row in rows]
+    with_address = AUDIT[0] in caller.principal.permissions
+    entries = [_entry(row, with_address) for row in rows]
     if request.query_params.get("sort", "").lower() == "asc":
         entries.reverse()
     if request.query_params.get("format", "json").lower() != "csv":
@@ -84,7 +89,7 @@ def _time(request: Request, name: str, of_day: int = 0) -> int | None:
         raise BadRequest(f'"{name}" must be a time such as 2016-01-15T22:15:55Z.') from None
 
 
-def _entry(row: AuditRow) -> dict[str, Json]:
+def _entry(row: AuditRow, with_address: bool) -> dict[str, Json]:
     """An entry by the names that it has in Phantom, and by those of the product."""
     time = time_of(row.at)
     return {
@@ -101,7 +106,7 @@ def _entry(row: AuditRow) -> dict[str, Json]:
         "object": row.object_type,
         "object_id": row.object_id,
         "outcome": row.outcome,
-        "ip_address": row.address,
+        "ip_address": row.address if with_address else None,
     }
 
 
@@ -110,5 +115,10 @@ def _table(entries: list[dict[str, Json]]) -> str:
     if entries:
         writer = csv.DictWriter(text, list(entries[0]))
         writer.writeheader()
-        writer.writerows(entries)
+        writer.writerows({name: _cell(value) for name, value in entry.items()} for entry in entries)
     return text.getvalue()
+
+
+def _cell(value: Json) -> Json:
+    """A value as a spreadsheet shows it; users and tokens have any names."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value

@@ -158,6 +158,8 @@ PHANTOM: dict[frozenset[str], str] = {
         POST /rest/artifact/{number}
         POST /rest/note
         POST /rest/container_note
+        POST /rest/container_note/{number}
+        DELETE /rest/container_note/{number}
         POST /rest/note/{number}
         POST /rest/container_comment
         POST /rest/container_pin

@@ -10,6 +10,10 @@ from urllib.parse import quote
 import httpx2
 import pytest
 
+from api.phantom.wire import time_of
+from storage import audit
+from storage.audit import NewAudit
+from storage.clock import now_ms
 from tests.integration.phantom.phantom import PASSWORD, PHANTOM_TOKEN, USER, Phantom
 
 
@@ -34,6 +38,12 @@ async def test_the_names_of_cef(phantom: Phantom) -> None:
     [field] = (await phantom.get("cef", _filter_name='"requestURL"'))["data"]
     assert (field["data_type"], field["type"]) == (["url"], "default")
     assert (await phantom.get("cef", page_size=0))["count"] == len(found["cef"])
+    for asked, count in (
+        ({"_filter_data_type__gt": '"["'}, len(found["cef"])),
+        ({"_filter_data_type__range": '["a", "b"]'}, 0),
+        ({"_filter_data_type__icontains": '"MAC"'}, 6),
+    ):
+        assert (await phantom.get("cef", **asked))["count"] == count, asked
 
 
 @pytest.mark.parametrize("path", ["asset", "decided_list", "container_attachment", "workbook_template", "indicator"])
@@ -60,6 +70,18 @@ async def test_several_are_changed_at_once(phantom: Phantom) -> None:
     assert [one["severity"] for one in (await phantom.get("artifact"))["data"]] == ["low", "medium"]
 
 
+async def test_entries_that_are_no_records(phantom: Phantom) -> None:
+    """Whatever an id is, it is refused in its place, and keeps no other from being stored; there is a limit to them."""
+    number = await phantom.container()
+    wrong: list[Any] = [{"id": one, "name": "x"} for one in (True, [1], {"a": 1}, -1, 1.5, 1e300, 2**40, "x", "9" * 40)]
+    answers = await phantom.post("container", [*wrong, None, "x", [], {"id": number, "status": []}, {"name": "y"}])
+    assert [one.get("failed", False) for one in answers] == [True] * (len(wrong) + 4) + [False]
+    assert [one["name"] for one in (await phantom.get("container"))["data"]] == ["An incident", "y"]
+    for path in ("container", "artifact", "note", "container_comment", "container_pin"):
+        await phantom.fails("POST", path, 400, [{}] * 1_001)
+        assert all(one["failed"] for one in await phantom.post(path, [{"container_id": True}, {"container_id": 1e300}]))
+
+
 async def test_several_notes_at_once(phantom: Phantom) -> None:
     """As Phantom's manual shows it, with one that is refused; comments and pins too."""
     container = await phantom.container()
@@ -80,6 +102,11 @@ async def test_the_first_name_of_notes(phantom: Phantom) -> None:
     note = await phantom.post("container_note", body)
     assert await phantom.get(f"container_note/{note['id']}") == await phantom.get(f"note/{note['id']}")
     assert (await phantom.get("container_note", _filter_container=container))["count"] == 1
+    await phantom.post(f"container_note/{note['id']}", {"title": "changed"})
+    assert (await phantom.get(f"note/{note['id']}/title")) == {"title": "changed"}
+    assert (await phantom.http.delete(f"/rest/container_note/{note['id']}")).status_code == 200
+    await phantom.fails("POST", f"note/{note['id']}", 404, {"title": "u"})
+    assert (await phantom.post("note", [{"id": note["id"], "title": "u"}]))[0]["failed"]
 
 
 async def test_statuses_and_severities_have_numbers(phantom: Phantom) -> None:
@@ -101,7 +128,8 @@ async def test_statuses_and_severities_have_numbers(phantom: Phantom) -> None:
         assert (await phantom.get("container", **params))["count"] == count, params
     found = await phantom.get("artifact", _filter_container__status="3", _filter_severity_id="3")
     assert [one["id"] for one in found["data"]] == [artifact]
-    for body in ({"status": 4}, {"status": 0}, {"severity_id": 9}):
+    for body in ({"status": 4}, {"status": 0}, {"severity_id": 9}, {"status": 2**40}, {"severity": 1.5}, {"status": -1},
+                 {"status": True}, {"severity": [1]}):  # fmt: skip
         await phantom.fails("POST", f"container/{number}", 400, body)
 
 
@@ -133,21 +161,34 @@ async def test_artifacts_by_the_words_in_cef(phantom: Phantom) -> None:
     """``search_cef``, which holds a list of texts."""
     container = await phantom.container()
     number = await phantom.artifact(container, cef={"cve": "CVE-2021-44228", "host": "web-07"})
-    await phantom.artifact(container, cef={"cve": "CVE-2014-0160"})
-    for text, ids in (('["cve-2021"]', [number]), ('["cve", "web-07"]', [number]), ('["cve-1999"]', [])):
+    other = await phantom.artifact(container, cef={"cve": "CVE-2014-0160", "path": r"C:\new\"a", "version": "1.10"})
+    for text, ids in (
+        ('["cve-2021"]', [number]),
+        ('["cve", "web-07"]', [number]),
+        ('["cve-1999"]', []),
+        (r'["c:\\NEW\\\"a"]', [other]),
+        ("1.10", [other]),
+        ("1.1,cve-2014", [other]),
+        ("1.100", []),
+        ("\0", []),
+    ):
         found = await phantom.get("artifact", search_cef=text, _filter_severity='"medium"')
-        assert [one["id"] for one in found["data"]] == ids
+        assert [one["id"] for one in found["data"]] == ids, text
+    assert [one["id"] for one in (await phantom.get("search", query=r"C:\new"))["results"]] == [other]
+    await phantom.fails("GET", "artifact", 400, search_cef="a," * 2_000)
 
 
 async def test_steps_by_what_they_were_given_and_gave(phantom: Phantom) -> None:
     """A pattern over ``result_data``, by which Splunk's app looks for what an action has found before."""
-    step = {"id": "a", "action_ref": "core.echo", "parameters": {"ip": "1.2.3.4"}}
+    step = {"id": "a", "action_ref": "core.echo", "parameters": {"ip": "1.2.3.4", "city": "Köln"}}
     run = await phantom.run((await phantom.stack.playbook([step]))["name"], await phantom.container())
     await phantom.ended(run)
     asked = {"_filter_action": '"core.echo"', "include_expensive": "", "sort": "start_time", "order": "desc"}
     for address, count in (("1.2.3.4", 1), ("4.3.2.1", 0)):
         pattern = f'"parameter.*\\"ip\\": \\"{address}\\""'
         assert (await phantom.get("app_run", _filter_result_data__regex=pattern, **asked))["count"] == count
+    for operator, value in (("icontains", "KÖLN"), ("gt", "["), ("range", '["[", "z"]')):
+        assert (await phantom.get("app_run", **{f"_filter_result_data__{operator}": value}))["count"] == 1, operator
 
 
 async def test_a_user_beside_the_token_may_delete(phantom: Phantom) -> None:
@@ -160,6 +201,15 @@ async def test_a_user_beside_the_token_may_delete(phantom: Phantom) -> None:
         assert (await http.delete(path, auth=(USER, "wrong"))).status_code == 401
         assert (await http.get("/rest/user_info", auth=(USER, PASSWORD))).json()["username"] == "automation"
         assert (await http.delete(path, auth=(USER, PASSWORD))).status_code == 200
+
+
+def entry(**fields: Any) -> NewAudit:
+    """An entry of the trail."""
+    made: dict[str, Any] = {
+        "actor_id": "a", "actor_name": "a", "action": "container.update", "object_type": "container",
+        "object_id": "1", "outcome": "ok", "address": None,
+    }  # fmt: skip
+    return NewAudit(**{**made, **fields})
 
 
 async def trail(phantom: Phantom, path: str = "audit", **params: Any) -> list[str]:
@@ -191,6 +241,49 @@ async def test_the_trail_is_an_array(phantom: Phantom) -> None:
     ]
     for params in ({"user": 1}, {"container": "x"}, {"start": "soon"}):
         await phantom.fails("GET", "audit", 400, **params)
+
+
+async def test_the_trail_up_to_a_time(phantom: Phantom) -> None:
+    """It begins 30 days before its end, where no beginning is given."""
+    day = 24 * 3_600_000
+    for days in (40, 80):
+        await phantom.stack.database.write(audit.append, entry(at=now_ms() - days * day, action=f"{days}"))
+    assert await trail(phantom) == []
+    assert await trail(phantom, end=time_of(now_ms() - 30 * day)) == ["40"]
+    assert await trail(phantom, end="9999-12-31", start="0001-01-01") == ["80", "40"]
+
+
+async def test_entries_that_are_refused_stand_in_the_trail(phantom: Phantom) -> None:
+    """As every refusal does, though the answer to their array is a success."""
+    await phantom.post("container", [{"name": ""}, {"id": 99}, {"name": "x"}])
+    async with asyncio.timeout(30):
+        while len(found := await phantom.get("audit", sort="asc")) < 3:
+            await asyncio.sleep(0.05)
+    told = sorted((one["action"], one["outcome"]) for one in found)
+    refused = ("phantom.write_containers", "refused")
+    assert told == [("container.create", "ok"), refused, refused]
+
+
+async def test_cells_that_a_spreadsheet_would_run(phantom: Phantom) -> None:
+    """Whoever names a token or a user gets no formula into somebody's table; in JSON a name is as it is."""
+    for name in ("=1+1", "@SUM(A1)", "+1", "-1", "a=b"):
+        await phantom.stack.database.write(audit.append, entry(at=now_ms(), actor_name=name))
+    table = await phantom.http.get("/rest/audit", params={"format": "csv", "sort": "asc"})
+    told = [row["USER"] for row in csv.DictReader(table.text.splitlines())]
+    assert told == ["'=1+1", "'@SUM(A1)", "'+1", "'-1", "a=b"]
+    assert (await phantom.get("audit", sort="asc"))[0]["USER"] == "=1+1"
+
+
+async def test_who_may_read_the_trail_of_a_container(phantom: Phantom) -> None:
+    """Who reads containers sees what was done to one, and by whom, but not from where."""
+    number = await phantom.container()
+    [whole] = await phantom.get(f"container/{number}/audit")
+    assert whole["ip_address"] == "127.0.0.1"
+    made = await phantom.stack.http.post("/api/tokens", json={"name": "reader", "permissions": ["asset:read"]})
+    headers = {"ph-auth-token": made.json()["token"]}
+    async with httpx2.AsyncClient(base_url=phantom.stack.url, headers=headers) as http:
+        assert (await http.get(f"/rest/container/{number}/audit")).json() == [{**whole, "ip_address": None}]
+        assert (await http.get("/rest/audit")).status_code == 403
 
 
 async def test_what_waits_in_a_container(phantom: Phantom) -> None:

@@ -201,7 +201,33 @@ async def test_several_are_deleted_at_once(phantom: Phantom) -> None:
     assert answer.status_code == 200
     assert [one["id"] for one in (await phantom.get("container"))["data"]] == numbers[4:]
     artifacts = [await phantom.artifact(numbers[4]) for _ in range(2)]
-    assert (await phantom.http.delete("/rest/artifact", params={"ids": artifacts})).status_code == 200
+    assert (await phantom.http.delete("/rest/artifact", params={"ids": [*artifacts, artifacts[0]]})).status_code == 200
+
+
+async def test_what_names_nothing_deletes_nothing(phantom: Phantom) -> None:
+    """Ids that are no numbers, or of no record, whatever they are; digits in a text are numbers, as anywhere."""
+    number = await phantom.container()
+    await phantom.artifact(number)
+    numbers = (
+        [True],
+        [number, None],
+        [number, "x"],
+        [[number]],
+        [10**11],
+        [2**62],
+        [-1],
+        [1.5],
+        {},
+        [],
+        [number] * 1_001,
+    )
+    for ids in numbers:
+        for path in ("container", "artifact"):
+            await phantom.fails("DELETE", path, 400, {"ids": ids})
+    for text in (f"{number},x", "true", "99999999999", "[null]", f"[{number}, [1]]"):
+        await phantom.fails("DELETE", "container", 400, ids=text)
+    answer = await phantom.http.request("DELETE", "/rest/container", content=json.dumps({"ids": [str(number)]}))
+    assert answer.status_code == 200
 
 
 async def test_notes_comments_and_pins(phantom: Phantom) -> None:

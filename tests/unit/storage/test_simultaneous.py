@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ from sqlalchemy import Connection, text
 from storage_rows import PLAYBOOK, new_audit, new_execution, new_playbook
 
 from api.phantom.containers import _store_artifact as store_artifact
+from api.phantom.containers import _update_artifact as update_artifact
 from api.phantom.given import new_artifact, new_container
 from api.routes.playbooks import _delete as delete_playbook
 from executions import errors as executions_errors
@@ -154,3 +156,39 @@ async def test_a_container_is_deleted_while_an_artifact_is_put_into_it(database:
     assert deleted
     assert await database.read(CONTAINERS.get, container) is None
     assert await database.read(ARTIFACTS.page, Query()) == ([], 0)
+
+
+async def test_an_artifact_is_changed_while_its_container_is_deleted(database: Database, postgres_url: str) -> None:
+    """It waits for the container and holds nothing that the other needs, so that neither has to be tried again."""
+    container = await database.write(CONTAINERS.create, new_container({"name": "Alpha"}, NOW))
+    artifact = await database.write(ARTIFACTS.create, new_artifact({}, container, NOW))
+    held, is_waited_for = threading.Event(), threading.Event()
+    tried = []
+
+    def delete(connection: Connection) -> bool:
+        tried.append("delete")
+        CONTAINERS.locked(connection, container)
+        held.set()
+        is_waited_for.wait(60)
+        return delete_container(connection, container)
+
+    def change(connection: Connection) -> None:
+        tried.append("change")
+        update_artifact(connection, artifact, {"name": "changed", "update_time": NOW}, new_audit())
+
+    deleting = asyncio.create_task(database.write(delete))
+    await asyncio.to_thread(held.wait, 60)
+    other = Database(postgres_url, pool_size=1)
+    try:
+        changing = asyncio.create_task(other.write(change))
+        async with asyncio.timeout(60):
+            while not await database.read(lambda c: c.execute(text(WAITING)).scalar()):
+                await asyncio.sleep(0.02)
+        is_waited_for.set()
+        with pytest.raises(executions_errors.NotFound):
+            await asyncio.wait_for(changing, 60)
+        assert await asyncio.wait_for(deleting, 60)
+        assert tried == ["delete", "change"]
+    finally:
+        is_waited_for.set()
+        other.close()

@@ -17,6 +17,7 @@ from cli.certificates import check_pair, self_signed
 from cli.http_probe import until_ready
 from cli.supervisor import Part, StartError, Supervisor
 from engine.embedded import EmbeddedOptions, FolderLock, check_version, command
+from engine.ports import bind_free
 
 LOOPBACK = "127.0.0.1"
 READY_SECONDS = 120.0
@@ -224,12 +225,14 @@ def claim(held: contextlib.ExitStack, host: str, port: int, option: str) -> int:
     """``port``, or a free one for 0, kept from others while ``held`` is open; raises ``StartError`` for a taken one."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     probe = held.enter_context(socket.socket(family))
-    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
+        if port == 0:
+            return bind_free(probe, host)
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind((host, port))
     except OSError as fault:
         raise StartError(f"Port {port} of {host} cannot be used ({fault.strerror}): give another {option}.") from fault
-    return int(probe.getsockname()[1])
+    return port
 
 
 def drain_seconds(environment: Mapping[str, str]) -> float:

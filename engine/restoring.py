@@ -14,6 +14,7 @@ from temporalio.converter import DataConverter
 
 from engine.backup import OURS, empty_folder, unpack
 from engine.embedded import LOCK_FILE, EmbeddedOptions, EmbeddedServer
+from engine.ports import bind_free
 from engine.runs import Runs
 from storage import executions
 from storage.database import Database
@@ -70,5 +71,4 @@ def _open(connection: Any) -> list[ExecutionSummary]:
 
 def _free_port() -> int:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+        return bind_free(probe, "127.0.0.1")

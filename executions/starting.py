@@ -31,7 +31,7 @@ from executions.requests import RerunRequest, RunRequest, key_of
 from executions.rerunning import FROM_FAILED, Earlier, kept
 from executions.revisions import Revision, Revisions
 from executions.truth import Reader, Truth, Unsettled
-from playbooks.contract import QUICK_EFFORT, RunInput, Snapshot, workflow_id
+from playbooks.contract import TURNS, RunInput, Snapshot, workflow_id
 from playbooks.parameters import ParameterErrors
 from playbooks.plan import Plan
 from playbooks.progress import decode_step, first_steps
@@ -192,7 +192,7 @@ class Starter:
             dry_run_reads=new.dry_run_reads,
             playbooks=pinned,
             context=new.context or {},
-            quick_effort=QUICK_EFFORT,
+            turns=TURNS,
             resume=await self._kept(revision, new) if new.rerun_from == FROM_FAILED else None,
         )
 

@@ -113,9 +113,9 @@ class Snapshot(BaseModel):
     decisions: dict[str, Decide] = {}
 
 
-QUICK_EFFORT = 600
-"""Some milliseconds, in steps of an evaluation: a workflow task that runs quick actions is to end within its timeout,
-with all that it has to tell Temporal, also on a slow machine; otherwise they are run again."""
+TURNS = 2
+"""How a run that begins now takes turns with Temporal, see ``workflows.machine``.  1: as before quick actions counted
+for a turn, and before what had waited for a breath looked whether it must wait for another."""
 
 
 class RunInput(BaseModel):
@@ -134,8 +134,8 @@ class RunInput(BaseModel):
     resume: Snapshot | None = None
     context: dict[str, Json] = {}
     """What expressions see besides: ``container`` and ``artifacts`` of a run by the Phantom interface."""
-    quick_effort: int = 0
-    """What a quick action counts towards a breath, see ``workflows.machine``; nothing in runs that began without it."""
+    turns: int = 1
+    """``TURNS`` as it was when the run began: a change would not replay what is under way."""
 
 
 class SecretPart(BaseModel):

@@ -42,6 +42,10 @@ TURN_EFFORT = 300_000
 STEP_EFFORT = 100
 """What a step takes beside its expressions, in steps of an evaluation."""
 
+QUICK_EFFORT = 600
+"""What a quick action takes, some milliseconds: a workflow task that runs some hundreds of them is to end within its
+timeout, with all that it has to tell Temporal, also on a slow machine; otherwise they are run again."""
+
 BREATH = 0.001
 
 
@@ -136,20 +140,32 @@ class Machine:
             raise Parked
 
     async def _breathe(self) -> None:
+        """Counts a step that is about to begin, and waits until it is its turn.  Raises Parked."""
+        self.state.effort += STEP_EFFORT
+        await self._turn()
+
+    async def _turn(self) -> None:
         """Lets Temporal go on, by a timer, where steps that need nothing of it have taken long enough together.
 
-        Counted, not timed, to be the same in a replay.  All branches wait for one breath.  Raises Parked.
+        Counted, not timed, to be the same in a replay.  All branches wait for one breath, and then one
+        after the other goes on, until those have taken long enough; the rest waits for the next.  Raises Parked.
         """
-        self.state.effort += STEP_EFFORT
-        if self._breath is None and self.state.effort >= TURN_EFFORT:
-            self.gate()
-            self._breath = asyncio.create_task(workflow.sleep(BREATH, summary="take a breath"))
-        breath = self._breath
-        if breath is not None:
+        while self._breath is not None or self.state.effort >= TURN_EFFORT:
+            if self._breath is None:
+                self.gate()
+                self._breath = asyncio.create_task(workflow.sleep(BREATH, summary="take a breath"))
+            breath = self._breath
             flush(self.state)
             await workflow.wait([breath])
             if self._breath is breath:
                 self._breath, self.state.effort = None, 0
+            if self.state.given.turns == 1:
+                return
+
+    def count_quick(self) -> None:
+        """Counts a quick action for the turn."""
+        if self.state.given.turns > 1:
+            self.state.effort += QUICK_EFFORT
 
     async def outside(self, handle: Awaitable[Any]) -> Any:
         """Waits for something that Temporal has begun, and that must end before the run can continue as new."""
@@ -227,7 +243,7 @@ class Machine:
 
     async def _leaf(self, at: At) -> Outcome:
         """Runs a step in a task of its own; how it ended, in the light of a stop that may have reached it."""
-        task = asyncio.create_task(self._leaves[type(at.step)](at))
+        task = asyncio.create_task(self._in_turn(at))
         await at.scope.run(task)
         if not task.cancelled() and (error := task.exception()) is None:
             outcome: Outcome = task.result()
@@ -238,6 +254,12 @@ class Machine:
             return stopped_by(at.scope.told, at.scope.reason)
         assert error is not None
         raise error
+
+    async def _in_turn(self, at: At) -> Outcome:
+        """The work of a leaf.  Many may have been let begin before the first of them did anything that counts."""
+        if self.state.given.turns > 1:
+            await self._turn()
+        return await self._leaves[type(at.step)](at)
 
     def _of_block(self, at: At, outcome: Outcome) -> Outcome:
         """What a stop from outside of a block makes of it; what was done inside stays known.

@@ -130,7 +130,7 @@ async def _run_local(at: At, call: ActionCall) -> ActionResult:
         cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
         summary=step.name,
     )
-    at.state.effort += at.state.given.quick_effort
+    at.machine.count_quick()
     result: ActionResult = await at.machine.outside(handle)
     return result
 

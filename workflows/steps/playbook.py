@@ -158,7 +158,7 @@ def _input(at: At, pinned: PinnedPlaybook, parameters: dict[str, Json], executio
         playbooks=given.playbooks,
         parent=ParentRun(execution_id=given.execution_id, step_id=at.label),
         context=given.context,
-        quick_effort=given.quick_effort,
+        turns=given.turns,
     )
 
 

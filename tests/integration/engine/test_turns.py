@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 from temporalio.api.enums.v1 import EventType
 
-from playbooks.contract import QUICK_EFFORT
 from tests.integration.engine.test_blocks import by_id
 from tests.stack import Stack
-from workflows.machine import STEP_EFFORT, TURN_EFFORT
+from workflows.machine import QUICK_EFFORT, STEP_EFFORT, TURN_EFFORT
 from workflows.steps import foreach, repeat
 
 CHECK = {"id": "check", "type": "condition", "expression": "index >= 0"}
@@ -37,6 +36,10 @@ async def test_expressions_that_take_long(stack: Stack) -> None:
     execution = await stack.start([loop], parameters=numbers, run=run)
     status = await stack.finish(execution, timeout=100, include=None)
     assert (status["status"], by_id(status)["each"]["iterations"]["completed"]) == ("completed", 120)
+    kinds = await parts(stack, status)
+    turns = sum(1 + one.count(EventType.EVENT_TYPE_TIMER_FIRED) for one in kinds)
+    # Each takes some 80,000 steps: no turn has many of them, however many wait for it.
+    assert turns >= 120 * 75_000 // TURN_EFFORT
 
 
 async def test_quick_actions_without_a_pause(stack: Stack) -> None:

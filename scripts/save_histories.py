@@ -2,6 +2,9 @@
 
 Run it when a step type is added, never to make a failing replay pass: a run that began under the old code must go on
 under the new.  Starts an embedded server of its own and ends it.
+
+``--told`` saves no history anew, but what the runs of those that are there tell Temporal: run it when that is meant to
+change, and read what has changed.
 """
 
 from __future__ import annotations
@@ -23,6 +26,8 @@ ECHO = {"action_ref": "core.echo", "parameters": {"x": "{{ asset.name }}"}}
 SLEEP = {"action_ref": "core.sleep", "parameters": {"seconds": 0}}
 LONG = {"action_ref": "core.sleep", "parameters": {"seconds": 60}}
 FAIL = {"action_ref": "core.fail", "parameters": {"message": "no"}}
+MANY = "[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]"
+HEAVY = f"{MANY}.all(a, {MANY}.all(b, parameters.numbers.all(c, a + b + c >= 0)))"
 
 CHILD = "the child"
 """Stands for the slug of a playbook with the steps ``child``."""
@@ -76,6 +81,19 @@ RUNS: dict[str, dict[str, Any]] = {
     },
     "foreach": {
         "steps": [{"type": "foreach", "items": [1, 2, 3, 4, 5], "concurrency": 2, "steps": [SLEEP, ECHO]}, ECHO],
+    },
+    # What runs together takes turns, with timers between them; see ``workflows.machine``.
+    "turns": {
+        "steps": [
+            {
+                "type": "foreach",
+                "items": list(range(10)),
+                "concurrency": 10,
+                "steps": [{"id": "check", "type": "condition", "expression": HEAVY}, ECHO],
+            }
+        ],
+        "parameters": {"type": "object", "properties": {"numbers": {"type": "array"}}},
+        "run": {"parameters": {"numbers": list(range(100))}},
     },
     "foreach_failure": {
         "steps": [{"type": "foreach", "items": [1, 2, 3], "concurrency": 2, "steps": [{**FAIL, "when": "item == 2"}]}],
@@ -177,7 +195,23 @@ async def save(stack: Any, workflow_id: str, name: str) -> None:
     while (await handle.describe()).close_time is None:
         await asyncio.sleep(0.05)
     history = json.loads((await handle.fetch_history()).to_json())
-    (FOLDER / f"{name}.json").write_text(json.dumps(_anonymous(history), indent=1) + "\n")
+    path = FOLDER / f"{name}.json"
+    path.write_text(json.dumps(_anonymous(history), indent=1) + "\n")
+    await save_told(path)
+
+
+async def save_told(path: Path) -> None:
+    """Saves the commands that a replay of the history in ``path`` gives."""
+    from tests.integration.engine.told import TOLD, told
+
+    commands = json.dumps(await told(path), indent=1, sort_keys=True, ensure_ascii=False)
+    (TOLD / path.name).write_text(commands + "\n")
+
+
+async def save_all_told() -> None:
+    """Saves the commands of each history there is."""
+    for path in sorted(FOLDER.glob("*.json")):
+        await save_told(path)
 
 
 async def save_schedule(stack: Any) -> None:
@@ -210,6 +244,9 @@ def _anonymous(value: Any) -> Any:
 
 def main(names: list[str]) -> None:
     """Saves the histories ``names``, or all."""
+    if names == ["--told"]:
+        asyncio.run(save_all_told())
+        return
     from engine.embedded import EmbeddedOptions, command
     from tests.conftest import SUGGESTED_EVENTS, TEMPORAL_VARIABLE, free_port
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,13 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
+from tests.integration.engine.told import HISTORIES as FOLDER
+from tests.integration.engine.told import TOLD, told
 from tests.stack import running_stack, stack_settings, states
 from workflows.interpreter import PlaybookWorkflow
 from workflows.schedule import ScheduleWorkflow
 
-HISTORIES = sorted((Path(__file__).parents[2] / "histories").glob("*.json"))
+HISTORIES = sorted(FOLDER.glob("*.json"))
 SANDBOX = SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules("re2", "_re2"))
 
 
@@ -27,11 +30,18 @@ async def test_a_saved_history_replays(path: Path, runner: WorkflowRunner) -> No
     await replayer.replay_workflow(WorkflowHistory.from_json(path.stem, path.read_text()))
 
 
+@pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.stem)
+async def test_a_replay_tells_what_was_told(path: Path) -> None:
+    """Every command is the same in all that stands in it: inputs, timeouts, progress, the settled record, the end."""
+    assert await told(path) == json.loads((TOLD / path.name).read_text())
+
+
 def test_every_kind_of_run_has_a_history() -> None:
     """The folder holds what scripts/save_histories.py makes."""
     from scripts.save_histories import RUNS, SCHEDULE
 
     assert {path.stem for path in HISTORIES} >= {*RUNS, SCHEDULE}
+    assert {path.name for path in TOLD.iterdir()} == {path.name for path in HISTORIES}
 
 
 async def test_the_interpreter_runs_in_the_sandbox(tmp_path: Path) -> None:

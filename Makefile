@@ -62,11 +62,13 @@ $(TOOLS): requirements-tools.txt $(STAMP)
 		>$$(.venv-tools/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/of-the-project.pth
 	touch $@
 
-# A sample of the changes that mutmut makes in playbooks/ and workflows/; which one, MUTANTS_SEED says.
+# A sample of the changes that mutmut makes; which one, MUTANTS_SEED says, and MUTANTS_IN where: playbooks, workflows, or
+# in both.
 MUTANTS ?= 100
 MUTANTS_SEED ?= 1
+MUTANTS_IN ?=
 mutants: $(TOOLS)
-	.venv-tools/bin/python -m scripts.mutants $(MUTANTS) $(MUTANTS_SEED)
+	.venv-tools/bin/python -m scripts.mutants $(MUTANTS) $(MUTANTS_SEED) $(MUTANTS_IN)
 
 # Input led by coverage, for FUZZ_SECONDS, thrown at one target of scripts/fuzz.py.
 FUZZ_SECONDS ?= 60

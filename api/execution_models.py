@@ -55,7 +55,8 @@ class RerunBody(Body):
     from_: Literal["start", "failed"] = Field(
         "start",
         alias="from",
-        description="`failed` keeps the results of steps that completed, and of completed iterations of a `foreach`.",
+        description="`failed` keeps the results of steps that completed, and of completed iterations of a `foreach` "
+        "whose items are the same again, at the same places.",
     )
 
 

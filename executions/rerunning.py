@@ -30,8 +30,9 @@ class Earlier:
 def kept(earlier: Earlier) -> Snapshot:
     """What a rerun keeps: completed steps with their results, and the variables.
 
-    A block that did not complete is entered again; in a ``foreach`` the iterations that completed are kept.  What a
-    failure had jumped to, and the steps after that, are for that failure: they are not kept.  Nor is ``always``.
+    A block that did not complete is entered again; in a ``foreach`` the iterations that completed are kept, as far as
+    their items turn out to be the same.  What a failure had jumped to, and the steps after that, are for that failure:
+    they are not kept.  Nor is ``always``.
     """
     root = FrameSnapshot()
     rows: dict[int, list[Json]] = {}
@@ -53,7 +54,7 @@ def kept(earlier: Earlier) -> Snapshot:
             if isinstance(step, LOOPS):
                 iterations.update(_iterations(earlier, step))
         elif isinstance(step, ForeachStep) and index not in handling:
-            root.loops[index] = LoopSnapshot(results=_results(earlier, step))
+            root.loops[index] = LoopSnapshot(results=_results(earlier, step), digests=_digests(earlier, step))
             iterations.update(_iterations(earlier, step, root.loops[index].results))
     return Snapshot(root=root, rows=rows, io=told, vars=dict(earlier.variables), iterations=iterations)
 
@@ -64,6 +65,12 @@ def _results(earlier: Earlier, step: ForeachStep) -> dict[int, Json]:
     results = output["results"] if isinstance(output, dict) else []
     done = [path[-1] for path, state, *_ in earlier.iterations.get(step.id) or [] if state == State.COMPLETED.value]
     return {number: results[number] for number in sorted(done) if number < len(results)}
+
+
+def _digests(earlier: Earlier, step: ForeachStep) -> dict[int, str]:
+    """What is known of the items of a loop that stands in none, by their numbers."""
+    rows = earlier.iterations.get(step.id) or []
+    return {path[-1]: digest for path, _, _, _, _, _, *known in rows for digest in known}
 
 
 def _iterations(earlier: Earlier, step: AnyStep, kept: Collection[int] | None = None) -> dict[str, list[Json]]:
@@ -77,8 +84,9 @@ def _iterations(earlier: Earlier, step: AnyStep, kept: Collection[int] | None = 
 
 
 def _marked(row: list[Json]) -> list[Json]:
-    *before, steps = row
-    return [*before, {index: encode_step(replace(decode_step(step), kept=True)) for index, step in steps.items()}]
+    before, steps, after = row[:5], row[5], row[6:]
+    marked = {index: encode_step(replace(decode_step(step), kept=True)) for index, step in steps.items()}
+    return [*before, marked, *after]
 
 
 def _handling(earlier: Earlier) -> set[int]:

@@ -1,4 +1,4 @@
-"""The mutation score of playbooks/ and workflows/, by a sample: ``python -m scripts.mutants [COUNT] [SEED]``.
+"""The mutation score of playbooks/ and workflows/, by a sample: ``python -m scripts.mutants [COUNT [SEED [FOLDER]]]``.
 
 mutmut changes one thing in the code at a time, and the unit tests and the replay of saved histories are to notice.
 There are ten thousand such changes, and all of them take hours; a sample says the score to within a few percent.
@@ -34,16 +34,15 @@ ENVIRONMENT = {**os.environ, "STANCHION_TEST_TEMPORAL": "none", "COLUMNS": "80"}
 
 def main(arguments: list[str]) -> int:
     """Makes the changes, tries a sample of them, and tells."""
-    count, chosen = (int(one) for one in (*arguments, *[str(COUNT), str(SEED)][len(arguments) :]))
-    made = sorted(results())
-    if not made:
+    count, chosen, folder = (*arguments, *[str(COUNT), str(SEED), ""][len(arguments) :])
+    if not results():
         _mutmut(NONE)
-        made = sorted(results())
-    sample = random.Random(chosen).sample(made, min(count, len(made)))
+    made = [name for name in sorted(results()) if name.startswith(folder)]
+    sample = random.Random(int(chosen)).sample(made, min(int(count), len(made)))
     _mutmut(*sample)
     told = results()
-    for folder in FOLDERS:
-        _tell(folder, {name: told[name] for name in sample if name.startswith(folder)})
+    for part in FOLDERS:
+        _tell(part, {name: told[name] for name in sample if name.startswith(part)})
     _tell("together", {name: told[name] for name in sample})
     for name in sorted(sample):
         if told[name] not in KILLED:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from playbooks.contract import RunInput
-from playbooks.plan import LOOPS, AnyStep
+from playbooks.plan import LOOPS, AnyStep, ForeachStep
 from playbooks.progress import encode_step
 from playbooks.record import ErrorInfo, Json, LoopFailure, RunRecord, StepIo, StepRecord, Tally, Waiting
 from playbooks.states import State
 from workflows.frame import Frame, Loop, Outcome
+from workflows.kept import digest
 
 MAX_FAILURES = 20
 """Failures of a loop that the status shows; the output of the loop has them all."""
@@ -129,7 +130,9 @@ class RunState:
         ``kept`` are results of an earlier run, by iteration; these are not run again.
         """
         total = None if items is None else len(items)
-        results = {number: result for number, result in (kept or {}).items() if number < (total or 0)}
+        results = dict(kept or {})
+        if not frame.path:
+            self._forget_iterations(step, results)
         for record in self._records(frame, step):
             record.iterations = record.iterations or Tally()
             record.iterations.completed += len(results)
@@ -156,12 +159,15 @@ class RunState:
         loop = frame.loops[step.index]
         del loop.open[number]
         loop.last = inner.values
+        row = iteration_row(inner, state, error, now)
+        if state is State.COMPLETED and isinstance(step, ForeachStep) and not frame.path:
+            row.append(digest(inner.names["item"]))
         if state is State.FAILED and error is not None:
             loop.failures[number] = error
             for record in self._records(frame, step):
                 if len(record.failures) < MAX_FAILURES:
                     record.failures.append(LoopFailure(inner.path, error))
-        self.iterations.setdefault(step.id, []).append(iteration_row(inner, state, error, now))
+        self.iterations.setdefault(step.id, []).append(row)
 
     def stopped(self, outcome: Outcome, now: int) -> None:
         """What was under way when the run was stopped between two parts of it, and is not entered again."""
@@ -244,12 +250,22 @@ class RunState:
             elif row.reason is None:
                 row.reason = f"{loop.id} ended without it"
 
+    def _forget_iterations(self, loop: AnyStep, kept: Collection[int]) -> None:
+        """Drops the records of an earlier run's iterations of ``loop`` that are not ``kept``, and of those in them."""
+        inside = [self.plan.steps[index].id for index in range(loop.index, loop.after)] if self.iterations else []
+        for name in inside:
+            if name in self.iterations:
+                self.iterations[name] = [row for row in self.iterations[name] if row[0][0] in kept]
+
     def _io(self, step: AnyStep) -> StepIo:
         return self.record.io.setdefault(step.id, StepIo())
 
 
 def iteration_row(frame: Frame, state: State, error: ErrorInfo | None, now: int | None) -> Json:
-    """One iteration as the settled record keeps it: number, state, times, error, and a row for each step."""
+    """One iteration as the settled record keeps it: number, state, times, error, and a row for each step.
+
+    Where a rerun may keep its result, the digest of its item comes after that.
+    """
     steps = {str(index): encode_step(record) for index, record in sorted(frame.records.items())}
     told = [error.code, error.message] if error else None
     return [list(frame.path), state.value, frame.started_at, now, told, steps]

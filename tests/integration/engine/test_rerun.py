@@ -113,6 +113,27 @@ async def test_iterations_that_completed_are_kept(stack: Stack) -> None:
     assert by_id(second)["each"]["iterations"]["total"] == 4
 
 
+async def test_iterations_of_other_items_are_not_kept(stack: Stack) -> None:
+    """A result counts for its item: another item at its place is gone through, and its old record is not shown."""
+    inner = {"id": "inner", "type": "foreach", "items": ["{{ item }}"], "steps": [echo("say", it="{{ item }}")]}
+    bad = fails("bad", when="item == 'bad'")
+    loop = {"id": "each", "type": "foreach", "items": "{{ ['same', execution.id, 'bad'] }}", "steps": [inner, bad]}
+    first = await stack.start([loop])
+    assert (await stack.finish(first))["status"] == "failed"
+    second = (await rerun(stack, first, **{"from": "failed"})).json()["execution_id"]
+    found = by_id(await stack.finish(second, include="io,iterations"))
+    each, say = found["each"], found["say"]
+    assert [one["results"][0]["it"] for one in each["output"]["results"][:2]] == ["same", second]
+    assert [row["iteration"] for row in each["iteration_records"]] == ["0", "1", "2"]
+    assert [row["iteration"] for row in found["inner"]["iteration_records"]] == ["0.0", "1.0", "2.0"]
+    assert [row["steps"][0].get("kept", False) for row in each["iteration_records"]] == [True, False, False]
+    assert say["runs"]["completed"] == 2
+    # The rerun of a rerun knows the items too.
+    third = (await rerun(stack, second, **{"from": "failed"})).json()["execution_id"]
+    output = by_id(await stack.finish(third, include="io"))["each"]["output"]
+    assert [one["results"][0]["it"] for one in output["results"][:2]] == ["same", third]
+
+
 async def test_a_completed_block_is_kept_whole(stack: Stack) -> None:
     """With everything inside of it."""
     loop = {"id": "each", "type": "foreach", "items": [1, 2], "steps": [echo("leaf", by="{{ execution.id }}")]}

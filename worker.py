@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import structlog
 import uvloop
@@ -28,7 +28,7 @@ from engine.host_keys import DatabaseHostKeys
 from engine.intel import DatabaseIntel
 from engine.logging import configure_logging
 from engine.policy_results import DatabasePolicyResults
-from engine.processes import leave
+from engine.processes import leave, leave_within
 from engine.records import RecordKeeper
 from engine.sdk_metrics import SdkMetrics
 from engine.secrets import secret_chain
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from engine.monitor import Monitor
 
 LAST_CALLS = 5.0
-"""Seconds, beside those for running actions, in which Temporal may answer a stopping worker's last calls."""
+"""Seconds, beside those for running actions, in which a stopping worker's last calls may be answered."""
 
 log = structlog.get_logger("worker")
 
@@ -157,14 +157,8 @@ async def _work(
         if monitor is not None:
             monitor.stops = True
         log.info("worker stops", drain_seconds=config.drain_seconds)
-        # The SDK waits for those answers for ever where Temporal is away.
-        asyncio.get_running_loop().call_later(config.drain_seconds + LAST_CALLS, _leave_unheard)
-
-
-def _leave_unheard() -> None:
-    """Ends the process like a kill, which loses nothing: what it ran is taken over by another worker."""
-    log.warning("worker leaves: Temporal did not answer its last calls")
-    leave(0)
+        # The SDK waits for its last answers for ever where Temporal is away, and a query for a mute database's.
+        leave_within(config.drain_seconds + LAST_CALLS)
 
 
 async def _connected(
@@ -181,8 +175,8 @@ async def _connected(
     return await connecting
 
 
-def main(arguments: Sequence[str] = ()) -> None:
-    """Entry of ``python -m worker`` and of ``stanchion worker``."""
+def main(arguments: Sequence[str] = ()) -> NoReturn:
+    """Entry of ``python -m worker`` and of ``stanchion worker``; ends the process."""
     configure_logging(settings())
     start_tracing("stanchion-worker", os.environ)
     try:
@@ -192,8 +186,8 @@ def main(arguments: Sequence[str] = ()) -> None:
         leave(1)
     finally:
         stop_tracing()
+    leave(0)
 
 
 if __name__ == "__main__":
     main()
-    leave(0)

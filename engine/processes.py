@@ -6,8 +6,11 @@ import ctypes
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from typing import NoReturn
+
+import structlog
 
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
@@ -40,3 +43,19 @@ def leave(code: int) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
+
+
+def leave_within(seconds: float) -> None:
+    """Ends this process, which was told to stop, like a kill when it has not ended by then.
+
+    By a thread: what does not answer (Temporal, or a database in the middle of a query) may hold up the event loop and
+    the end of the interpreter alike.  A kill loses nothing.
+    """
+
+    def give_up() -> None:
+        structlog.get_logger("processes").warning("leaves without the answers that it waits for", seconds=seconds)
+        leave(0)
+
+    timer = threading.Timer(seconds, give_up)
+    timer.daemon = True
+    timer.start()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from temporalio import workflow
 
-from engine.processes import leave
 from playbooks.plan import ActionStep
 from worker import main
 from workflows.frame import Outcome
@@ -27,4 +26,3 @@ async def run_action(at: At) -> Outcome:
 if __name__ == "__main__":
     LEAVES[ActionStep] = run_action
     main()
-    leave(0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import signal
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,29 @@ async def test_a_worker_is_told_to_stop_while_temporal_is_away(tmp_path: Path) -
         running.start("temporal")
         running.start("worker")
         assert (await running.finish(execution))["status"] == "completed"
+
+
+@pytest.mark.parametrize("away", ["temporal", "database"])
+async def test_all_are_told_to_stop_while_what_they_ask_is_away(tmp_path: Path, away: str) -> None:
+    """They leave all the same: the API with requests that wait for an answer and a stream that never ends."""
+    extra = {"STANCHION_DRAIN_SECONDS": "1"}
+    async with site(tmp_path, on_postgres=away == "database", extra=extra) as place:
+        case = Case(place, "left")
+        await case.store([case.append(seconds=600)])
+        await case.begin()
+        path = f"/api/playbooks/executions/{case.execution}"
+        async with place.house.http as client:
+            requests = [asyncio.create_task(client.get(f"{path}/events", timeout=60))]
+            await place.house.until_step(str(case.execution), 0, "running")
+            place.freeze(away)
+            requests += [asyncio.create_task(client.get(path, timeout=60)) for _ in range(5)]
+            requests.append(asyncio.create_task(client.post(f"{path}/cancel", timeout=60)))
+            await asyncio.sleep(0.5)
+            # Uvicorn ends itself by the signal, once it is done.
+            assert await asyncio.to_thread(place.house.terminate, "api", 30) in (0, -signal.SIGTERM)
+            assert await asyncio.to_thread(place.house.terminate, "worker", 30) == 0
+            place.thaw(away)
+            await asyncio.gather(*requests, return_exceptions=True)
 
 
 async def test_a_worker_of_the_next_version_takes_over(tmp_path: Path) -> None:

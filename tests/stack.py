@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import os
 import socket
+import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,9 @@ FINAL = {"completed", "failed", "cancelled", "skipped"}
 
 
 STOP_SECONDS = 120
+
+PATIENCE = 30
+"""Seconds for which the helpers here ask again what was answered with 503, as a good client does."""
 
 
 @dataclass
@@ -86,16 +90,15 @@ class Stack:
     async def start(self, steps: list[dict[str, Any]], *, run: dict[str, Any] | None = None, **definition: Any) -> str:
         """Stores a playbook and an asset, starts a run, and returns its id."""
         playbook, asset = await self.playbook(steps, **definition), await self.asset()
-        answer = await self.post_run(playbook["id"], asset["id"], **(run or {}))
+        answer = await _patiently(lambda: self.post_run(playbook["id"], asset["id"], **(run or {})))
         assert answer.status_code == 202, answer.text
         execution_id: str = answer.json()["execution_id"]
         return execution_id
 
     async def status(self, execution_id: str, include: str | None = None) -> dict[str, Any]:
         """The status of an execution."""
-        answer = await self.http.get(
-            f"/api/playbooks/executions/{execution_id}", params={"include": include} if include else None
-        )
+        path, params = f"/api/playbooks/executions/{execution_id}", {"include": include} if include else None
+        answer = await _patiently(lambda: self.http.get(path, params=params))
         assert answer.status_code == 200, answer.text
         status: dict[str, Any] = answer.json()
         return status
@@ -117,6 +120,14 @@ class Stack:
     async def cancel(self, execution_id: str, **body: Any) -> Any:
         """The raw answer to a cancel."""
         return await self.http.post(f"/api/playbooks/executions/{execution_id}/cancel", json=body)
+
+
+async def _patiently(ask: Callable[[], Awaitable[httpx2.Response]]) -> httpx2.Response:
+    """The first answer that is no 503, or the last one: a machine may stall for longer than a request waits."""
+    until = time.monotonic() + PATIENCE
+    while (answer := await ask()).status_code == 503 and time.monotonic() < until:
+        await asyncio.sleep(0.2)
+    return answer
 
 
 def states(status: dict[str, Any]) -> list[str]:

@@ -27,8 +27,10 @@ PAUSES: Final = (0.3, 2.0)
 """Seconds between two kills, at least and at most."""
 DOWN: Final = (0.0, 1.0)
 """Seconds for which what was killed stays away."""
+KILLING_SECONDS: Final = 2.0
+"""Seconds for which is killed, for each execution."""
 STUCK_SECONDS: Final = 120.0
-"""A run that has not ended so long after its start counts as stuck."""
+"""Where no run ends for so long after the last kill, those that have not ended count as stuck."""
 PROMISES: Final = (
     "lost",
     "stuck",
@@ -48,6 +50,8 @@ class Tally:
     kills: collections.Counter[str] = field(default_factory=collections.Counter)
     broken: dict[str, list[str]] = field(default_factory=lambda: {promise: [] for promise in PROMISES})
     seconds: float = 0.0
+    after_the_last_kill: int = 0
+    """Executions that had not ended, or not begun, when the killing was over."""
 
     def report(self) -> str:
         """The figures, a line each."""
@@ -55,6 +59,7 @@ class Tally:
             f"executions: {sum(self.ends.values())} ({_listed(self.ends)})",
             f"kills: {sum(self.kills.values())} ({_listed(self.kills)})",
             *(f"{promise}: {len(found)}" for promise, found in self.broken.items()),
+            f"ended after the last kill: {self.after_the_last_kill}",
             f"seconds: {self.seconds:.0f}",
         ]
         return "\n".join(lines)
@@ -62,6 +67,10 @@ class Tally:
 
 def _listed(counts: collections.Counter[str]) -> str:
     return ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
+
+
+Ended = tuple[Case, dict[str, Any]]
+"""An execution that has come to its end, with its last status."""
 
 
 @dataclass(frozen=True)
@@ -121,14 +130,28 @@ class Chaos:
         killer = asyncio.create_task(self._kill(random.Random(self.seed + 1)))
         try:
             async with self.site.house.http as http:
-                ended = await asyncio.gather(*(self._one(http, places, *plan) for plan in plans))
+                runs = [asyncio.create_task(self._one(http, places, *plan)) for plan in plans]
+                await asyncio.wait(runs, timeout=self.executions * KILLING_SECONDS)
+                await _end(killer)
+                await self._raise_the_dead()
+                await self._wait_for(runs)
         finally:
-            killer.cancel()
-            await asyncio.gather(killer, return_exceptions=True)
-        await self._raise_the_dead()
-        await self._look_again([one for one in ended if one is not None])
+            await _end(killer)
+        await self._look_again([one for run in runs if not run.cancelled() and (one := run.result()) is not None])
         self.tally.seconds = time.monotonic() - began
         return self.tally
+
+    async def _wait_for(self, runs: list[asyncio.Task[Ended | None]]) -> None:
+        """Waits as long as runs end; what then is left is stuck."""
+        left = {run for run in runs if not run.done()}
+        self.tally.after_the_last_kill = len(left)
+        while left:
+            done, left = await asyncio.wait(left, timeout=STUCK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            if not done:
+                break
+        for run in left:
+            run.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
     async def _kill(self, choose: random.Random) -> None:
         """Kills one part after the other, and starts it again, whatever comes."""
@@ -153,17 +176,19 @@ class Chaos:
 
     async def _one(
         self, http: httpx2.AsyncClient, places: asyncio.Semaphore, number: int, kind: Kind, seconds: float
-    ) -> tuple[Case, dict[str, Any]] | None:
+    ) -> Ended | None:
         """One execution, from its definition to its end."""
         case = Case(self.site, f"run-{number}")
         async with places:
             try:
-                async with asyncio.timeout(STUCK_SECONDS):
-                    if not await self._start(http, case, kind.steps(case, seconds)):
-                        return None
-                    status = await self._follow(http, case, kind)
-            except TimeoutError:
+                if not await self._start(http, case, kind.steps(case, seconds)):
+                    return None
+                status = await self._follow(http, case, kind)
+            except asyncio.CancelledError:
                 self.tally.broken["stuck"].append(f"{case.name} {case.execution}")
+                raise
+            if status is None:
+                self.tally.broken["lost"].append(f"{case.name} {case.execution}")
                 return None
         self.tally.ends[status["status"]] += 1
         self._hold_to_promises(case, kind, status)
@@ -191,15 +216,14 @@ class Chaos:
             assert answer.status_code == 409, answer.text
         raise AssertionError(f"{case.name} could not be stored")
 
-    async def _follow(self, http: httpx2.AsyncClient, case: Case, kind: Kind) -> dict[str, Any]:
-        """Polls to the end, deciding what is to be decided; what was final must stay so."""
+    async def _follow(self, http: httpx2.AsyncClient, case: Case, kind: Kind) -> dict[str, Any] | None:
+        """Polls to the end, deciding what is to be decided; what was final must stay so.  None for one that is lost."""
         final: dict[int, str] = {}
         path = f"/api/playbooks/executions/{case.execution}"
         while True:
             answer = await _insist(http, "GET", path, None, None)
             if answer.status_code == 404:
-                self.tally.broken["lost"].append(f"{case.name} {case.execution}")
-                raise TimeoutError
+                return None
             status: dict[str, Any] = answer.json()
             for index, step in enumerate(status["steps"]):
                 if final.get(index, step["status"]) != step["status"]:
@@ -229,7 +253,7 @@ class Chaos:
         if any(step["status"] not in FINAL for step in status["steps"]):
             self.tally.broken["open step"].append(who)
 
-    async def _look_again(self, ended: list[tuple[Case, dict[str, Any]]]) -> None:
+    async def _look_again(self, ended: list[Ended]) -> None:
         """Every execution is there still, as it was, and has done nothing more."""
         async with self.site.house.http as http:
             for case, before in ended:
@@ -240,6 +264,11 @@ class Chaos:
                     self.tally.broken["final state changed"].append(str(case.execution))
                 if case.lines().count("after") > 1:
                     self.tally.broken["done twice"].append(f"{case.execution}, after its end")
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def _insist(

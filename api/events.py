@@ -1,23 +1,21 @@
 """Server-sent events of one execution: one for every change, until the final state.
 
-All listeners of an execution in this process share one reader, which asks Temporal a few times a second; each
-listener then works out for itself what is new to it.  So a slow listener holds nobody up, and holds no queue: what it
-missed reaches it as one step after another, when it reads again.
+All listeners of an execution in this process share one reader, which asks Temporal a few times a second, and the
+events that it makes of what it finds.  A listener that has missed some works out for itself what is new to it.  So a
+slow listener holds nobody up, and holds no queue: what it missed reaches it as one step after another, when it reads
+again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import dataclass, field
 
-from api.event_ids import PENDING, event_id, read_event_id, signature, state_letter
-from api.execution_json import execution_json, step_json
+from api.story import Chapter, Known, Story
 from engine.errors import TemporalUnavailable
 from executions.truth import Truth
-from playbooks.record import StepRecord
 from playbooks.states import State
 from storage.errors import DatabaseUnavailable
 
@@ -36,20 +34,64 @@ LONGEST = 3600.0
 Read = Callable[[], Awaitable[Truth]]
 
 
-@dataclass(slots=True)
-class Watch:
-    """The latest known truth of one execution, and a way to wait for the next."""
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What a listener hears of an execution, and the events that tell it to whoever knows what came before."""
 
     truth: Truth
+    chapter: Chapter | None = None
+    progress: tuple[int, int, int] = field(init=False)
+    """How many steps have ended, how many have begun, and how many attempts were made: none of them ever falls."""
+
+    def __post_init__(self) -> None:
+        """Counts."""
+        steps = self.truth.record.steps
+        ended = sum(step.state.is_final for step in steps)
+        begun = sum(step.state is not State.PENDING for step in steps)
+        object.__setattr__(self, "progress", (ended, begun, sum(step.attempt for step in steps)))
+
+    def is_behind(self, other: Heard) -> bool:
+        """Whether this was so before ``other``."""
+        return any(mine < theirs for mine, theirs in zip(self.progress, other.progress, strict=True))
+
+
+@dataclass(slots=True)
+class Watch:
+    """The latest known truth of one execution, the events that led to it, and a way to wait for the next."""
+
+    latest: Heard
+    story: Story
+    """What is known to all who have heard everything."""
+    number: int = 0
+    """Of the latest truth, which tells it from those before."""
     listeners: int = 0
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     failure: BaseException | None = None
     """What has ended the reader before the run was final."""
     reader: asyncio.Task[None] | None = None
+    _opening: tuple[int, Chapter] | None = None
 
-    def publish(self, truth: Truth) -> None:
+    @classmethod
+    def of(cls, truth: Truth, ui_url: str | None) -> Watch:
+        """A watch that begins with ``truth``."""
+        watch = cls(Heard(truth), Story(ui_url))
+        watch.story.begin(truth)
+        return watch
+
+    @property
+    def opening(self) -> Heard:
+        """The latest truth, for those who know nothing yet."""
+        truth = self.latest.truth
+        if self._opening is None or self._opening[0] != self.number:
+            story = Story(self.story.ui_url)
+            pieces = tuple(event.encode() for event in story.tell(truth))
+            self._opening = (self.number, Chapter(Known(), story.known, pieces))
+        return Heard(truth, self._opening[1])
+
+    def publish(self, heard: Heard) -> None:
         """Sets the latest truth and wakes every listener."""
-        self.truth = truth
+        self.latest = heard
+        self.number += 1
         self.wake()
 
     def wake(self) -> None:
@@ -59,12 +101,13 @@ class Watch:
 
 
 class Watches:
-    """One reader for each execution that somebody listens to."""
+    """One reader for each execution that somebody listens to; ``ui_url`` is where the Web UI has the namespace."""
 
-    def __init__(self) -> None:
+    def __init__(self, ui_url: str | None = None) -> None:
+        self._ui_url = ui_url
         self._watches: dict[str, Watch] = {}
 
-    async def listen(self, first: Truth, read: Read) -> AsyncGenerator[Truth | None, None]:
+    async def listen(self, first: Truth, read: Read) -> AsyncGenerator[Heard | None, None]:
         """Yields ``first`` and then each later truth; None after a silence.  Ends after a final one, and
         after ``LONGEST``.
 
@@ -72,25 +115,26 @@ class Watches:
         """
         key = first.row.id
         if first.is_final:
-            yield first
+            yield Heard(first)
             return
         watch = self._join(key, first, read)
         try:
-            yield first
-            seen, loop = first, asyncio.get_running_loop()
+            known = watch.number if watch.latest.truth == first else None
+            seen, loop = Heard(first) if known is None else watch.opening, asyncio.get_running_loop()
+            yield seen
             ends = loop.time() + LONGEST
-            while not seen.is_final and loop.time() < ends:
+            while not seen.truth.is_final and loop.time() < ends:
                 changed = watch.changed
-                if watch.truth is seen or watch.truth == seen:
-                    if watch.failure is not None:
-                        raise watch.failure
-                    try:
-                        await asyncio.wait_for(changed.wait(), HEARTBEAT)
-                    except TimeoutError:
-                        yield None
-                    continue
-                seen = watch.truth
-                yield seen
+                if known != watch.number:
+                    known = watch.number
+                    # The reader may have seen the run a moment before the listener's own first read.
+                    if not watch.latest.is_behind(seen):
+                        seen = watch.latest
+                        yield seen
+                elif watch.failure is not None:
+                    raise watch.failure
+                elif not await _comes(changed):
+                    yield None
         finally:
             self._leave(key, watch)
 
@@ -103,7 +147,7 @@ class Watches:
     def _join(self, key: str, first: Truth, read: Read) -> Watch:
         watch = self._watches.get(key)
         if watch is None or watch.failure is not None:  # one that failed stays with those who have not heard of it
-            watch = self._watches[key] = Watch(first)
+            watch = self._watches[key] = Watch.of(first, self._ui_url)
             watch.reader = asyncio.create_task(_follow(watch, read))
         watch.listeners += 1
         return watch
@@ -121,80 +165,27 @@ def _end(watch: Watch) -> None:
         watch.reader.cancel()
 
 
+async def _comes(changed: asyncio.Event) -> bool:
+    """Waits for a change; False after a silence."""
+    try:
+        async with asyncio.timeout(HEARTBEAT):
+            await changed.wait()
+    except TimeoutError:
+        return False
+    return True
+
+
 async def _follow(watch: Watch, read: Read) -> None:
     pause = POLL
     try:
-        while not watch.truth.is_final:
+        while not watch.latest.truth.is_final:
             await asyncio.sleep(pause)
             pause = AWAY_POLL
             with contextlib.suppress(TemporalUnavailable, DatabaseUnavailable):
                 truth = await read()
                 pause = POLL
-                if truth != watch.truth:
-                    watch.publish(truth)
+                if truth != watch.latest.truth:
+                    watch.publish(Heard(truth, await watch.story.chapter(truth)))
     except Exception as error:
         watch.failure = error
         watch.wake()
-
-
-@dataclass(slots=True)
-class Story:
-    """What one listener has been told, and the events that bring it up to date."""
-
-    ui_url: str | None
-    state: str | None = None
-    signatures: list[str] = field(default_factory=list)
-
-    def resume(self, last_event_id: str, steps: int) -> None:
-        """Takes up where a client left off; an id that is none of ours starts the story anew."""
-        known = read_event_id(last_event_id, steps)
-        if known:
-            self.state, self.signatures = known
-
-    def tell(self, truth: Truth) -> Iterator[str]:
-        """The events, in wire form, from what the listener knows to ``truth``; each is made when it is asked for."""
-        steps = truth.record.steps
-        if self.state is None:
-            self.state, self.signatures = state_letter(truth.record.state), [signature(step) for step in steps]
-            yield self._execution(truth)
-            return
-        for index, record in _changes(self.signatures, steps):
-            yield self._step(truth, index, record)
-        if self.state != state_letter(truth.record.state):
-            self.state = state_letter(truth.record.state)
-            yield self._execution(truth)
-
-    def _execution(self, truth: Truth) -> str:
-        return self._event("execution", execution_json(truth, self.ui_url))
-
-    def _step(self, truth: Truth, index: int, record: StepRecord) -> str:
-        self.signatures[index] = signature(record)
-        then = replace(truth, record=replace(truth.record, steps=_with(truth.record.steps, index, record)))
-        status = State.RUNNING if truth.is_final else truth.record.state
-        return self._event(
-            "step", {"execution_id": truth.row.id, "status": status.value, "step": step_json(then, index)}
-        )
-
-    def _event(self, kind: str, data: object) -> str:
-        text = json.dumps(data, separators=(",", ":"), ensure_ascii=False)
-        return f"id: {event_id(self.state or PENDING, self.signatures)}\nevent: {kind}\ndata: {text}\n\n"
-
-
-def _with(steps: list[StepRecord], index: int, record: StepRecord) -> list[StepRecord]:
-    return steps if steps[index] is record else [*steps[:index], record, *steps[index + 1 :]]
-
-
-def _changes(known: list[str], steps: list[StepRecord]) -> list[tuple[int, StepRecord]]:
-    """The steps that changed, in the order of their times; one that began and ended since is told twice."""
-    changes: list[tuple[int, int, StepRecord]] = []
-    latest = 0  # a step that is skipped has no time of its own and comes after those before it
-    for index, (before, step) in enumerate(zip(known, steps, strict=True)):
-        if before == signature(step):
-            continue
-        if before == PENDING and step.state.is_final and step.started_at is not None:
-            began = StepRecord(state=State.RUNNING, started_at=step.started_at, attempt=step.attempt)
-            changes.append((step.started_at, index, began))
-        latest = max(latest, step.finished_at or step.started_at or 0)
-        changes.append((step.finished_at or step.started_at or latest, index, step))
-    changes.sort(key=lambda change: change[0])
-    return [(index, step) for _, index, step in changes]

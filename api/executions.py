@@ -88,6 +88,7 @@ class Executions:
             decider=Decider(runs, reader),
             canceller=Canceller(database, runs, reader),
             ui_url=ui_base(settings),
+            watches=Watches(ui_base(settings)),
         )
 
     async def row(self, execution_id: str) -> ExecutionRow:

@@ -15,7 +15,6 @@ from api.artifact_json import artifact_json
 from api.auth import CurrentPrincipal, guard
 from api.body import read_json, read_optional_json
 from api.compare import comparison
-from api.events import Story
 from api.execution_json import execution_json, summary_json
 from api.execution_models import (
     CancelBody,
@@ -34,6 +33,7 @@ from api.models import Listing
 from api.openapi import BODY_ERRORS, answers, one_of, request_body
 from api.query import Page, PerPage
 from api.services import ServicesDep
+from api.story import Story
 from executions.errors import BadRequest, Detail, NotFound
 from executions.requests import RerunRequest, RunRequest
 from executions.rerunning import FROM_FAILED
@@ -47,9 +47,6 @@ router = APIRouter(tags=["executions"])
 
 READ = ("playbook:read", "playbook:execute")
 EXECUTIONS = "/api/playbooks/executions"
-
-TOLD_AT_ONCE = 50
-"""Events that a listener is told before others have their turn; each of a long run takes a part of a millisecond."""
 
 IdempotencyKey = Annotated[
     str | None,
@@ -303,18 +300,16 @@ async def compare_executions(services: ServicesDep, execution_id: ExecutionId, o
     return await asyncio.to_thread(lambda: _json(comparison(left, left_io, right, right_io)))
 
 
-async def _stream(service: Executions, first: Truth, story: Story) -> AsyncIterator[str]:
+async def _stream(service: Executions, first: Truth, story: Story) -> AsyncIterator[bytes]:
     async def read() -> Truth:
         return await service.read(first.row.id)
 
-    async for truth in service.watches.listen(first, read):
-        if truth is None:
-            yield ": still here\n\n"
+    async for heard in service.watches.listen(first, read):
+        if heard is None:
+            yield b": still here\n\n"
             continue
-        for number, event in enumerate(story.tell(truth), start=1):
-            yield event
-            if number % TOLD_AT_ONCE == 0:
-                await asyncio.sleep(0)
+        async for piece in story.pieces(heard.truth, heard.chapter):
+            yield piece
 
 
 async def _io(service: Executions, truth: Truth) -> dict[str, Json]:

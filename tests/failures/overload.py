@@ -75,7 +75,8 @@ async def client(house: House, connections: int, address: str | None = None) -> 
     limits = httpx2.Limits(max_connections=connections, max_keepalive_connections=connections)
     transport = httpx2.AsyncHTTPTransport(limits=limits, local_address=address)
     url = f"http://{house.host}:{house.port}"
-    async with httpx2.AsyncClient(base_url=url, transport=transport, headers=GOOD, timeout=120) as http:
+    timeout = httpx2.Timeout(120, pool=None)  # whoever waits for one of the connections waits as long as it takes
+    async with httpx2.AsyncClient(base_url=url, transport=transport, headers=GOOD, timeout=timeout) as http:
         yield http
 
 

@@ -46,12 +46,12 @@ async def _stream(service: Executions, first: Truth, follower: _Follower) -> Asy
 
     yield "retry: 2000\n\n"
     last = first
-    async for truth in service.watches.listen(first, read):
-        if truth is None:
+    async for heard in service.watches.listen(first, read):
+        if heard is None:
             yield ": still here\n\n"
             continue
-        last = truth
-        parts = await follower.parts(truth)
+        last = heard.truth
+        parts = await follower.parts(last)
         if parts:
             yield _event("change", parts)
     if last.is_final:

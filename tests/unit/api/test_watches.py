@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from api.events import Read, Watches
+from api.story import Story
 from engine.errors import TemporalUnavailable
 from executions.truth import Truth
-from playbooks.record import RunRecord
+from playbooks.record import RunRecord, StepRecord
 from playbooks.states import State
 from storage.errors import DatabaseUnavailable
 
@@ -49,6 +50,7 @@ async def watches(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Watches]:
     """Readers that look more often than those of an API."""
     monkeypatch.setattr("api.events.POLL", 0.01)
     monkeypatch.setattr("api.events.AWAY_POLL", 0.01)
+    monkeypatch.setattr("api.story.Story._execution", lambda self, truth: self._event("execution", {}))
     made = Watches()
     yield made
     await made.close()
@@ -58,7 +60,7 @@ async def watches(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Watches]:
 async def test_a_listener_outlives_an_outage(watches: Watches, away: Exception) -> None:
     """What is away comes back, and the listener is told the rest without having to come again."""
     async with asyncio.timeout(60):
-        heard = [one async for one in watches.listen(RUNNING, reading(RUNNING, away, away, DONE)) if one]
+        heard = [one.truth async for one in watches.listen(RUNNING, reading(RUNNING, away, away, DONE)) if one]
     assert heard == [RUNNING, DONE]
 
 
@@ -79,7 +81,7 @@ async def test_a_slow_listener_keeps_no_dead_reader_for_others(watches: Watches)
         await asyncio.wait([watch.reader], timeout=60)
         assert watch.failure is not None
         async with asyncio.timeout(60):
-            heard = [one async for one in watches.listen(RUNNING, reading(DONE)) if one]
+            heard = [one.truth async for one in watches.listen(RUNNING, reading(DONE)) if one]
         assert heard == [RUNNING, DONE]
     assert watches._watches == {}
 
@@ -88,6 +90,74 @@ async def test_a_stream_does_not_outlive_its_token_for_ever(watches: Watches, mo
     """After an hour it ends though the run goes on: who comes again is asked for a good token again."""
     monkeypatch.setattr("api.events.LONGEST", 0.0)
     async with asyncio.timeout(60):
-        heard = [one async for one in watches.listen(RUNNING, reading(RUNNING))]
+        heard = [one.truth async for one in watches.listen(RUNNING, reading(RUNNING)) if one]
     assert heard == [RUNNING]
     assert watches._watches == {}
+
+
+NAME = {"id": "act-1", "name": "n", "type": "action", "action": "core.echo", "parent": None}
+
+
+def stepped(*steps: StepRecord) -> Truth:
+    """A running execution with these steps."""
+    row: Any = type("Row", (), {"id": "exec-1", "parameters": {}})()
+    revision: Any = type("Revision", (), {"steps": [type("Name", (), NAME)()] * len(steps), "secret_parameters": ()})()
+    return Truth(row, revision, RunRecord(list(steps), state=State.RUNNING), "run-1")
+
+
+PENDING, BEGUN = StepRecord(), StepRecord(state=State.RUNNING, started_at=1, attempt=1)
+ENDED = StepRecord(state=State.COMPLETED, started_at=1, finished_at=2, attempt=1)
+
+
+async def told(watches: Watches, story: Story, first: Truth, *later: Truth) -> list[bytes]:
+    """What somebody is told who comes with ``story`` while the reader sees one truth after the other."""
+    made: list[bytes] = []
+    async for heard in watches.listen(first, reading(*later)):
+        assert heard is not None
+        made += [piece async for piece in story.pieces(heard.truth, heard.chapter)]
+    return made
+
+
+async def test_events_are_made_once_for_all(watches: Watches, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many listen, each event is made once; and what all are told is what one by itself is told."""
+    made = 0
+    event = Story._event
+
+    def counted(story: Story, kind: str, data: object) -> str:
+        nonlocal made
+        made += 1
+        return event(story, kind, data)
+
+    monkeypatch.setattr("api.story.Story._event", counted)
+    end = replace(stepped(ENDED, ENDED), record=RunRecord([ENDED, ENDED], state=State.COMPLETED))
+    truths = [stepped(PENDING, PENDING), stepped(BEGUN, PENDING), stepped(ENDED, BEGUN), end]
+    async with asyncio.timeout(60):
+        all_told = await asyncio.gather(*(told(watches, Story(None), *truths) for _ in range(20)))
+    alone = Story(None)
+    assert all(b"".join(one) == b"".join(all_told[0]) for one in all_told)
+    assert b"".join(all_told[0]).decode() == "".join(text for truth in truths for text in alone.tell(truth))
+    assert made == 2 * b"".join(all_told[0]).count(b"\nevent: ")
+
+
+async def test_a_listener_from_elsewhere_is_told_what_it_lacks(watches: Watches) -> None:
+    """Somebody who comes back with an id knows other things than the rest, and catches up."""
+    story = Story(None)
+    story.resume("r.1c-1p", 2)
+    end = replace(stepped(ENDED, ENDED), record=RunRecord([ENDED, ENDED], state=State.COMPLETED))
+    others = asyncio.create_task(told(watches, Story(None), stepped(ENDED, PENDING), stepped(ENDED, BEGUN), end))
+    async with asyncio.timeout(60):
+        events = b"".join(await told(watches, story, stepped(ENDED, PENDING), stepped(ENDED, BEGUN), end)).decode()
+        await others
+    assert [line for line in events.splitlines() if line.startswith("id:")] == ["id: r.1c-1r1", "id: r.2c", "id: c.2c"]
+
+
+async def test_nothing_goes_back(watches: Watches) -> None:
+    """A reader may have seen the run a moment before the listener's own first read."""
+    end = replace(stepped(ENDED, ENDED), record=RunRecord([ENDED, ENDED], state=State.COMPLETED))
+    old = stepped(BEGUN, PENDING)
+    others = watches.listen(old, reading(old, old, old, stepped(ENDED, PENDING), end))
+    async with contextlib.aclosing(others), asyncio.timeout(60):
+        await anext(others)
+        events = b"".join(await told(watches, Story(None), stepped(ENDED, BEGUN), old)).decode()
+    ids = [line for line in events.splitlines() if line.startswith("id:")]
+    assert ids == ["id: r.1c-1r1", "id: r.2c", "id: c.2c"]

@@ -55,10 +55,10 @@ class Listener(UnsandboxedWorkflowRunner):
 
 
 def _readable(value: Any) -> Any:
-    """Payloads as the values that they hold."""
+    """Payloads as the values that they hold, and failures without the lines of code that they come from."""
     if isinstance(value, dict):
         if value.keys() <= {"metadata", "data"} and isinstance(value.get("metadata"), dict):
             text = base64.b64decode(value.get("data", ""))
             return json.loads(text) if text else None
-        return {name: _readable(part) for name, part in value.items()}
+        return {name: _readable(part) for name, part in value.items() if name != "stackTrace"}
     return [_readable(part) for part in value] if isinstance(value, list) else value

@@ -159,6 +159,85 @@ RUNS: dict[str, dict[str, Any]] = {
     "continued": {
         "steps": [{"type": "foreach", "items": list(range(60)), "concurrency": 2, "steps": [SLEEP]}, ECHO],
     },
+    # The part of such a run that ends with its state handed on, in the middle of blocks.
+    "parked": {
+        "steps": [
+            {"id": "set", "type": "set", "vars": {"n": 7}},
+            {
+                "id": "both",
+                "type": "parallel",
+                "branches": [
+                    [{"id": "ask", "type": "approval", "timeout": "6s", "on_timeout": "approve"}],
+                    [
+                        {
+                            "id": "outer",
+                            "type": "foreach",
+                            "items": ["a", "b", "c"],
+                            "on_failure": "continue",
+                            "steps": [
+                                {"id": "inner", "type": "foreach", "items": list(range(14)), "steps": [SLEEP]},
+                                {**FAIL, "id": "no", "when": "item == 'a'"},
+                            ],
+                        }
+                    ],
+                ],
+            },
+        ],
+        "timeout_minutes": 10,
+        "first_part": True,
+    },
+    "rerun": {
+        "steps": [
+            {"id": "set", "type": "set", "vars": {"n": 7}},
+            {**ECHO, "id": "say"},
+            {
+                "id": "each",
+                "type": "foreach",
+                "items": ["{{ execution.id }}", "same", "bad"],
+                "steps": [{**ECHO, "id": "it"}, {**FAIL, "id": "no", "when": "item == 'bad'"}],
+                "on_failure": "undo",
+            },
+            {**ECHO, "id": "undo", "run": "on_failure_only"},
+        ],
+        "rerun": True,
+    },
+    "approval_by_signal": {"steps": [{"id": "ask", "type": "approval"}, ECHO], "signal": "reject"},
+    "foreach_items": {
+        "steps": [
+            {"id": "text", "type": "foreach", "items": "{{ asset.name }}", "steps": [ECHO], "on_failure": "continue"},
+            {"id": "gone", "type": "foreach", "items": "{{ vars.gone }}", "steps": [ECHO], "on_failure": "continue"},
+            {
+                "id": "told",
+                "type": "foreach",
+                "items": "{{ [1, 2] }}",
+                "steps": [ECHO],
+                "output": {"code": "{{ steps.text.error.code }}", "item": "{{ item }}", "index": "{{ index }}"},
+            },
+        ]
+    },
+    "while_broken": {
+        "steps": [
+            {"id": "text", "type": "while", "expression": "vars.gone > 1", "steps": [ECHO], "on_failure": "continue"},
+            {
+                "id": "on",
+                "type": "while",
+                "expression": "true",
+                "max_iterations": 2,
+                "steps": [{"id": "say", "action_ref": "core.echo", "parameters": {"n": "{{ index }}"}}],
+            },
+        ]
+    },
+    "always_sees": {
+        "steps": [FAIL],
+        "always": [
+            {"action_ref": "core.echo", "parameters": {"x": "{{ execution.status }} {{ execution.error.code }}"}}
+        ],
+    },
+    "run_timeout_in_a_loop": {
+        "steps": [{"type": "foreach", "items": [1, 2], "concurrency": 2, "steps": [LONG, ECHO]}],
+        "timeout_minutes": 0.005,
+    },
+    "cancel_subplaybook": {"child": [LONG], "steps": [{"type": "playbook", "playbook": CHILD}, ECHO], "cancel_at": 0},
 }
 
 
@@ -172,7 +251,8 @@ async def save_all(folder: Path, names: list[str]) -> None:
         for name in [name for name in names or RUNS if name != SCHEDULE]:
             wanted = dict(RUNS[name])
             cancel_at = wanted.pop("cancel_at", None)
-            decision = wanted.pop("decide", None)
+            decision, signal = wanted.pop("decide", None), wanted.pop("signal", None)
+            first_part, again = wanted.pop("first_part", False), wanted.pop("rerun", False)
             if "child" in wanted:
                 slug = (await stack.playbook(wanted.pop("child")))["slug"]
                 wanted["steps"] = [
@@ -181,20 +261,28 @@ async def save_all(folder: Path, names: list[str]) -> None:
             execution = await stack.start(**wanted)
             if decision is not None:
                 await decide(stack, execution, decision)
+            if signal is not None:
+                await send(stack, execution, signal)
             if cancel_at is not None:
                 await stack.until_step(execution, cancel_at, "running")
                 await stack.cancel(execution)
             status = await stack.finish(execution)
-            await save(stack, status["temporal"]["workflow_id"], name)
+            if again:
+                status = await stack.finish(await rerun(stack, execution))
+            await save(stack, status["temporal"]["workflow_id"], name, first_part=first_part)
             print(f"{name}: {status['status']}", flush=True)
 
 
-async def save(stack: Any, workflow_id: str, name: str) -> None:
-    """Writes the history of a workflow once it has closed."""
+async def save(stack: Any, workflow_id: str, name: str, *, first_part: bool = False) -> None:
+    """Writes the history of a workflow once it has closed; of its last part, or of its first."""
     handle = stack.temporal.get_workflow_handle(workflow_id)
     while (await handle.describe()).close_time is None:
         await asyncio.sleep(0.05)
-    history = json.loads((await handle.fetch_history()).to_json())
+    found = await handle.fetch_history()
+    if first_part:
+        first = found.events[0].workflow_execution_started_event_attributes.first_execution_run_id
+        found = await stack.temporal.get_workflow_handle(workflow_id, run_id=first).fetch_history()
+    history = json.loads(found.to_json())
     path = FOLDER / f"{name}.json"
     path.write_text(json.dumps(_anonymous(history), indent=1) + "\n")
     await save_told(path)
@@ -232,6 +320,23 @@ async def decide(stack: Any, execution: str, word: str) -> None:
     while not (await stack.status(execution))["steps"][0]["waiting_for"]:
         await asyncio.sleep(0.02)
     await stack.http.post(f"/api/playbooks/executions/{execution}/steps/ask/{word}")
+
+
+async def send(stack: Any, execution: str, signal: str) -> None:
+    """Sends a decision as an operator does in the Web UI, once the first step waits for it."""
+    while not (status := await stack.status(execution))["steps"][0]["waiting_for"]:
+        await asyncio.sleep(0.02)
+    handle = stack.temporal.get_workflow_handle(status["temporal"]["workflow_id"])
+    await handle.signal(signal, {"comment": "by hand", "by": "operator"})
+
+
+async def rerun(stack: Any, execution: str) -> str:
+    """Starts what had failed again, once that run has closed."""
+    path = f"/api/playbooks/executions/{execution}/rerun"
+    while (answer := await stack.http.post(path, json={"from": "failed"})).status_code == 409:
+        await asyncio.sleep(0.1)
+    assert answer.status_code == 202, answer.text
+    return str(answer.json()["execution_id"])
 
 
 def _anonymous(value: Any) -> Any:

@@ -50,16 +50,29 @@ With a key, repeat it: it is one run either way.
 
 `make chaos` runs 500 executions of six kinds while API, worker, Temporal and Postgres are killed at random, and counts
 what was lost, stuck, done twice, changed after its end, or left with an open step; every count is to be 0. The seed is
-printed, and `make chaos CHAOS_SEED=…` meets the same kills again. Each test run does a short form of it.
+printed, and `make chaos CHAOS_SEED=…` meets the same kills again. Each test run does a short form of it. Measured with
+the seed 20261128: 500 executions (417 completed, 76 cancelled, 7 failed) under 315 kills (74 of the API, 59 of the
+worker, 108 of Temporal, 74 of Postgres) in 564 s, and every count was 0.
 
 SIGTERM is no failure: a worker finishes the steps that it has begun, as far as its time allows, and an API answers
-the requests that it has taken. Two APIs, two workers and Temporal, restarted one after the other under load, fail no
+the requests that it has taken. Where Temporal or the database has gone mute, they leave within seconds all the same. Two APIs, two workers and Temporal, restarted one after the other under load, fail no
 request of a client that repeats after 503, and no effect comes twice. A worker of a next version takes over the runs
 of the last.
 
 Starts that come faster than they can be taken wait in a line (64 at once, `STANCHION_STARTS_IN_LINE` in line, at most
 10 s); what finds no place is answered 503 with `Retry-After`, and nothing was done. What was answered 202 is never
-dropped. `python -m bench.overload` measures it, beside floods of polls and guessed logins.
+dropped. `python -m bench.overload` measures it. On a machine with 2 cores, which clients and server share, with a status
+read ten times a second beside it:
+
+| overload | answers | that read, p50, ms | p99 | most | API, MB | seconds |
+| --- | --- | --- | --- | --- | --- | --- |
+| 2,000 starts in one moment | 202 × 2,000, 503 × 1,809 | 38 | 847 | 1,702 | 221 | 79.8 |
+| 1,000 listeners that do not read, to a run of 300 steps | 200 × 1,001 | 27 | 440 | 1,786 | 203 | 22.8 |
+| 5,000 wrong tokens, 1,000 wrong passwords | 401 × 5,057, 429 × 943 | 13 | 274 | 412 | 194 | 16.7 |
+| 10,000 polls over 64 connections | 200 × 10,000 | 22 | 151 | 200 | 159 | 17.8 |
+| 10,000 runs queued, no worker | 202 × 10,000 | 124 | 423 | 516 | 168 | 177.3 |
+
+All 12,000 runs were completed, those in the queue within seven minutes of the worker's start.
 """
 
 

@@ -55,14 +55,14 @@ the seed 20261128: 500 executions (417 completed, 76 cancelled, 7 failed) under 
 worker, 108 of Temporal, 74 of Postgres) in 564 s, and every count was 0.
 
 SIGTERM is no failure: a worker finishes the steps that it has begun, as far as its time allows, and an API answers
-the requests that it has taken. Where Temporal or the database has gone mute, they leave within seconds all the same. Two APIs, two workers and Temporal, restarted one after the other under load, fail no
-request of a client that repeats after 503, and no effect comes twice. A worker of a next version takes over the runs
-of the last.
+the requests that it has taken. Where Temporal or the database has gone mute, they leave within seconds all the same.
+Two APIs, two workers and Temporal, restarted one after the other under load, fail no request of a client that repeats
+after 503, and no effect comes twice. A worker of a next version takes over the runs of the last.
 
 Starts that come faster than they can be taken wait in a line (64 at once, `STANCHION_STARTS_IN_LINE` in line, at most
 10 s); what finds no place is answered 503 with `Retry-After`, and nothing was done. What was answered 202 is never
-dropped. `python -m bench.overload` measures it. On a machine with 2 cores, which clients and server share, with a status
-read ten times a second beside it:
+dropped. `python -m bench.overload` measures it. On a machine with 2 cores, which clients and server share, with a
+status read ten times a second beside it:
 
 | overload | answers | that read, p50, ms | p99 | most | API, MB | seconds |
 | --- | --- | --- | --- | --- | --- | --- |

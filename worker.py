@@ -116,13 +116,22 @@ async def run(config: Settings) -> None:
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+
+    def told() -> None:
+        # The SDK waits for its last answers for ever where Temporal is away, and a query for a mute database's.
+        leave_within(config.drain_seconds + LAST_CALLS)
+        stop.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, told)
     database = Database(config.database)
     metrics = WorkerMetrics()
     try:
         async with _monitored(config, database, metrics) as monitor:
             await _work(config, database, metrics, monitor, stop)
+    except (AddressUnusable, TemporalUnreachable):
+        leave_within(LAST_CALLS, code=1)
+        raise
     finally:
         database.close()
 
@@ -157,8 +166,6 @@ async def _work(
         if monitor is not None:
             monitor.stops = True
         log.info("worker stops", drain_seconds=config.drain_seconds)
-        # The SDK waits for its last answers for ever where Temporal is away, and a query for a mute database's.
-        leave_within(config.drain_seconds + LAST_CALLS)
 
 
 async def _connected(

@@ -40,18 +40,22 @@ class Heard:
 
     truth: Truth
     chapter: Chapter | None = None
-    progress: tuple[int, int, int] = field(init=False)
-    """How many steps have ended, how many have begun, and how many attempts were made: none of them ever falls."""
+    progress: tuple[int, int, int, int] = field(init=False)
+    """How many steps have ended and have begun, attempts and iterations: none of them falls while a run is open."""
 
     def __post_init__(self) -> None:
         """Counts."""
         steps = self.truth.record.steps
         ended = sum(step.state.is_final for step in steps)
         begun = sum(step.state is not State.PENDING for step in steps)
-        object.__setattr__(self, "progress", (ended, begun, sum(step.attempt for step in steps)))
+        tallies = [tally for step in steps for tally in (step.iterations, step.runs) if tally is not None]
+        turns = sum(tally.completed + tally.failed + tally.skipped + tally.cancelled for tally in tallies)
+        object.__setattr__(self, "progress", (ended, begun, sum(step.attempt for step in steps), turns))
 
     def is_behind(self, other: Heard) -> bool:
-        """Whether this was so before ``other``."""
+        """Whether this was so before ``other``; never of an end, whose record may say less, nor of another run."""
+        if self.truth.is_final or self.truth.run_id != other.truth.run_id:
+            return False
         return any(mine < theirs for mine, theirs in zip(self.progress, other.progress, strict=True))
 
 

@@ -134,7 +134,7 @@ def iteration_name(path: Sequence[int]) -> str:
 def iterations_json(truth: Truth, rows: Sequence[Json]) -> list[Json]:
     """The iterations of one loop, with a record of each step in them."""
     found, secrets = [], secrets_of(truth)
-    for path, state, started_at, finished_at, error, steps, *_ in rows:
+    for path, state, started_at, finished_at, error, steps in rows:
         records = {int(index): decode_step(row) for index, row in steps.items()}
         found.append(
             {

@@ -7,10 +7,13 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import NoReturn
 
 import structlog
+
+SECONDS_TO_TELL = 0.2
 
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
@@ -45,16 +48,21 @@ def leave(code: int) -> NoReturn:
     os._exit(code)
 
 
-def leave_within(seconds: float) -> None:
-    """Ends this process, which was told to stop, like a kill when it has not ended by then.
+def leave_within(seconds: float, code: int = 0) -> None:
+    """Ends this process, which was told to stop, with ``code`` and like a kill, when it has not ended by then.
 
     By a thread: what does not answer (Temporal, or a database in the middle of a query) may hold up the event loop and
     the end of the interpreter alike.  A kill loses nothing.
     """
 
-    def give_up() -> None:
+    def tell() -> None:
         structlog.get_logger("processes").warning("leaves without the answers that it waits for", seconds=seconds)
-        leave(0)
+
+    def give_up() -> None:
+        # By itself: whoever takes what is logged may have stopped to do so.
+        threading.Thread(target=tell, daemon=True).start()
+        time.sleep(SECONDS_TO_TELL)
+        os._exit(code)
 
     timer = threading.Timer(seconds, give_up)
     timer.daemon = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from playbooks.contract import FrameSnapshot, LoopSnapshot, Snapshot
+from playbooks.contract import OF_ITEMS, FrameSnapshot, LoopSnapshot, Snapshot
 from playbooks.plan import LOOPS, AnyStep, ForeachStep, ParallelStep, Plan, Span
 from playbooks.progress import decode_step, encode_step
 from playbooks.record import Json, StepRecord
@@ -69,8 +69,7 @@ def _results(earlier: Earlier, step: ForeachStep) -> dict[int, Json]:
 
 def _digests(earlier: Earlier, step: ForeachStep) -> dict[int, str]:
     """What is known of the items of a loop that stands in none, by their numbers."""
-    rows = earlier.iterations.get(step.id) or []
-    return {path[-1]: digest for path, _, _, _, _, _, *known in rows for digest in known}
+    return dict(earlier.iterations.get(f"{step.id}{OF_ITEMS}") or [])
 
 
 def _iterations(earlier: Earlier, step: AnyStep, kept: Collection[int] | None = None) -> dict[str, list[Json]]:
@@ -84,9 +83,8 @@ def _iterations(earlier: Earlier, step: AnyStep, kept: Collection[int] | None = 
 
 
 def _marked(row: list[Json]) -> list[Json]:
-    before, steps, after = row[:5], row[5], row[6:]
-    marked = {index: encode_step(replace(decode_step(step), kept=True)) for index, step in steps.items()}
-    return [*before, marked, *after]
+    *before, steps = row
+    return [*before, {index: encode_step(replace(decode_step(step), kept=True)) for index, step in steps.items()}]
 
 
 def _handling(earlier: Earlier) -> set[int]:

@@ -34,6 +34,9 @@ ATTRIBUTE_OUTCOME = "Outcome"
 
 MEMO_EXECUTION = "execution_id"
 
+OF_ITEMS = "#items"
+"""After the id of a loop: where the settled iterations keep number and digest of the items with a result."""
+
 
 def workflow_id(playbook_id: str, asset_id: str) -> str:
     """The id of the workflow that runs a playbook on an asset: Temporal lets one of that id run at a time."""
@@ -110,6 +113,7 @@ class Snapshot(BaseModel):
     io: dict[str, dict[str, Json]] = {}
     vars: dict[str, Json] = {}
     iterations: dict[str, list[Json]] = {}
+    digests: dict[str, dict[int, str]] = {}
     main_end: MainEnd | None = None
     decisions: dict[str, Decide] = {}
 

@@ -89,8 +89,12 @@ class Stack:
 
     async def start(self, steps: list[dict[str, Any]], *, run: dict[str, Any] | None = None, **definition: Any) -> str:
         """Stores a playbook and an asset, starts a run, and returns its id."""
-        playbook, asset = await self.playbook(steps, **definition), await self.asset()
-        answer = await _patiently(lambda: self.post_run(playbook["id"], asset["id"], **(run or {})))
+        playbook = await self.playbook(steps, **definition)
+
+        async def on_another_asset() -> Any:
+            return await self.post_run(playbook["id"], (await self.asset())["id"], **(run or {}))
+
+        answer = await _patiently(on_another_asset)
         assert answer.status_code == 202, answer.text
         execution_id: str = answer.json()["execution_id"]
         return execution_id

@@ -9,7 +9,7 @@ from temporalio import workflow
 from temporalio.common import RetryPolicy, SearchAttributeKey
 from temporalio.exceptions import ApplicationError
 
-from playbooks.contract import ATTRIBUTE_OUTCOME, SETTLE_ACTIVITY, Settled, Settlement
+from playbooks.contract import ATTRIBUTE_OUTCOME, OF_ITEMS, SETTLE_ACTIVITY, Settled, Settlement
 from playbooks.progress import encode_step
 from playbooks.record import ErrorInfo, Json, StepIo
 from playbooks.states import State
@@ -90,9 +90,13 @@ def _settlement(state: RunState) -> Settlement:
         outputs=record.outputs,
         steps=[encode_step(step) for step in record.steps],
         io=io_of(state),
-        iterations=iterations_of(state),
+        iterations={**iterations_of(state), **_digests_of(state)},
         vars=state.vars,
     )
+
+
+def _digests_of(state: RunState) -> dict[str, list[Json]]:
+    return {f"{loop}{OF_ITEMS}": [list(one) for one in sorted(found.items())] for loop, found in state.digests.items()}
 
 
 def _io_value(io: StepIo) -> Json:

@@ -23,6 +23,7 @@ def take(state: RunState, *, limit_at: int | None, timed_out: bool) -> Snapshot:
         io={name: _io(io) for name, io in state.record.io.items()},
         vars=state.vars,
         iterations=state.iterations,
+        digests=state.digests,
     )
 
 
@@ -42,6 +43,7 @@ def restore(state: RunState, snapshot: Snapshot) -> None:
         state.record.io[step_id] = StepIo(output=known.get("output"), **io)
     state.assigned(snapshot.vars)
     state.iterations.update(snapshot.iterations)
+    state.digests.update(snapshot.digests)
     state.begun = sum(map(len, state.iterations.values()))
 
 

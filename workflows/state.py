@@ -51,6 +51,8 @@ class RunState:
         }
         self.root = Frame((), names)
         self.iterations: dict[str, list[Json]] = {}
+        self.digests: dict[str, dict[int, str]] = {}
+        """By loop and iteration: of the items that results were made from, for a rerun to know them again."""
         for step in given.plan.steps:
             if not self.plan.is_in_loop(step):
                 self.root.records[step.index] = self.record.steps[step.index]
@@ -133,6 +135,8 @@ class RunState:
         results = dict(kept or {})
         if not frame.path:
             self._forget_iterations(step, results)
+        if results:
+            self.digests[step.id] = {number: digest((items or [])[number]) for number in results}
         for record in self._records(frame, step):
             record.iterations = record.iterations or Tally()
             record.iterations.completed += len(results)
@@ -159,15 +163,14 @@ class RunState:
         loop = frame.loops[step.index]
         del loop.open[number]
         loop.last = inner.values
-        row = iteration_row(inner, state, error, now)
         if state is State.COMPLETED and isinstance(step, ForeachStep) and not frame.path:
-            row.append(digest(inner.names["item"]))
+            self.digests.setdefault(step.id, {})[number] = digest(inner.names["item"])
         if state is State.FAILED and error is not None:
             loop.failures[number] = error
             for record in self._records(frame, step):
                 if len(record.failures) < MAX_FAILURES:
                     record.failures.append(LoopFailure(inner.path, error))
-        self.iterations.setdefault(step.id, []).append(row)
+        self.iterations.setdefault(step.id, []).append(iteration_row(inner, state, error, now))
 
     def stopped(self, outcome: Outcome, now: int) -> None:
         """What was under way when the run was stopped between two parts of it, and is not entered again."""
@@ -262,10 +265,7 @@ class RunState:
 
 
 def iteration_row(frame: Frame, state: State, error: ErrorInfo | None, now: int | None) -> Json:
-    """One iteration as the settled record keeps it: number, state, times, error, and a row for each step.
-
-    Where a rerun may keep its result, the digest of its item comes after that.
-    """
+    """One iteration as the settled record keeps it: number, state, times, error, and a row for each step."""
     steps = {str(index): encode_step(record) for index, record in sorted(frame.records.items())}
     told = [error.code, error.message] if error else None
     return [list(frame.path), state.value, frame.started_at, now, told, steps]

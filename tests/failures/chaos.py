@@ -132,6 +132,8 @@ class Chaos:
             async with self.site.house.http as http:
                 runs = [asyncio.create_task(self._one(http, places, *plan)) for plan in plans]
                 await asyncio.wait(runs, timeout=self.executions * KILLING_SECONDS)
+                if killer.done():
+                    killer.result()  # raises what has ended it
                 await _end(killer)
                 await self._raise_the_dead()
                 await self._wait_for(runs)

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from api.events import Read, Watches
+from api.events import Heard, Read, Watches
 from api.story import Story
 from engine.errors import TemporalUnavailable
 from executions.truth import Truth
-from playbooks.record import RunRecord, StepRecord
+from playbooks.record import RunRecord, StepRecord, Tally
 from playbooks.states import State
 from storage.errors import DatabaseUnavailable
 
@@ -149,6 +149,22 @@ async def test_a_listener_from_elsewhere_is_told_what_it_lacks(watches: Watches)
         events = b"".join(await told(watches, story, stepped(ENDED, PENDING), stepped(ENDED, BEGUN), end)).decode()
         await others
     assert [line for line in events.splitlines() if line.startswith("id:")] == ["id: r.1c-1r1", "id: r.2c", "id: c.2c"]
+
+
+async def test_the_end_is_told_whatever_it_says(watches: Watches) -> None:
+    """A run that Temporal has lost ends with steps of which nobody knows how often they were tried."""
+    lost = StepRecord(state=State.FAILED)
+    end = replace(stepped(lost, lost), record=RunRecord([lost, lost], state=State.FAILED))
+    async with asyncio.timeout(60):
+        events = b"".join(await told(watches, Story(None), stepped(BEGUN, PENDING), end)).decode()
+    assert [line for line in events.splitlines() if line.startswith("id:")][-1] == "id: f.2f"
+
+
+def test_iterations_are_progress() -> None:
+    """A loop that has turned less often was seen before."""
+    five, seven = (StepRecord(state=State.RUNNING, iterations=Tally(completed=count)) for count in (5, 7))
+    assert Heard(stepped(five)).is_behind(Heard(stepped(seven)))
+    assert not Heard(stepped(seven)).is_behind(Heard(stepped(five)))
 
 
 async def test_nothing_goes_back(watches: Watches) -> None:

@@ -139,10 +139,21 @@ async def prometheus(folder: Path, exposed: Exposed) -> AsyncIterator[httpx2.Asy
         )
     try:
         async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}/api/v1", timeout=30) as http:
+            await _until_ready(http)
             yield http
     finally:
         process.terminate()
         await process.wait()
+
+
+async def _until_ready(http: httpx2.AsyncClient) -> None:
+    """Waits until Prometheus has read its storage: before, it listens, and answers 503."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while True:
+            with contextlib.suppress(httpx2.TransportError):
+                if (await http.get(str(http.base_url.join("/-/ready")))).status_code == 200:
+                    return
+            await asyncio.sleep(0.1)
 
 
 async def ask(http: httpx2.AsyncClient, expression: str) -> list[dict[str, Any]]:

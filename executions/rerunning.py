@@ -38,6 +38,7 @@ def kept(earlier: Earlier) -> Snapshot:
     rows: dict[int, list[Json]] = {}
     told: dict[str, dict[str, Json]] = {}
     iterations: dict[str, list[Json]] = {}
+    digests: dict[str, dict[int, str]] = {}
     handling = _handling(earlier)
     for index in range(earlier.plan.main.stop):
         step, record = earlier.plan.steps[index], replace(earlier.steps[index], kept=True)
@@ -54,9 +55,11 @@ def kept(earlier: Earlier) -> Snapshot:
             if isinstance(step, LOOPS):
                 iterations.update(_iterations(earlier, step))
         elif isinstance(step, ForeachStep) and index not in handling:
-            root.loops[index] = LoopSnapshot(results=_results(earlier, step), digests=_digests(earlier, step))
+            root.loops[index] = LoopSnapshot(results=_results(earlier, step))
+            digests[step.id] = dict(earlier.iterations.get(f"{step.id}{OF_ITEMS}") or [])
             iterations.update(_iterations(earlier, step, root.loops[index].results))
-    return Snapshot(root=root, rows=rows, io=told, vars=dict(earlier.variables), iterations=iterations)
+    variables = dict(earlier.variables)
+    return Snapshot(root=root, rows=rows, io=told, vars=variables, iterations=iterations, digests=digests)
 
 
 def _results(earlier: Earlier, step: ForeachStep) -> dict[int, Json]:
@@ -65,11 +68,6 @@ def _results(earlier: Earlier, step: ForeachStep) -> dict[int, Json]:
     results = output["results"] if isinstance(output, dict) else []
     done = [path[-1] for path, state, *_ in earlier.iterations.get(step.id) or [] if state == State.COMPLETED.value]
     return {number: results[number] for number in sorted(done) if number < len(results)}
-
-
-def _digests(earlier: Earlier, step: ForeachStep) -> dict[int, str]:
-    """What is known of the items of a loop that stands in none, by their numbers."""
-    return dict(earlier.iterations.get(f"{step.id}{OF_ITEMS}") or [])
 
 
 def _iterations(earlier: Earlier, step: AnyStep, kept: Collection[int] | None = None) -> dict[str, list[Json]]:

@@ -79,13 +79,12 @@ class FrameSnapshot(BaseModel):
 
 
 class LoopSnapshot(BaseModel):
-    """A loop under way, see ``workflows.frame``; ``digests`` are of the items that kept results were made from."""
+    """A loop under way, see ``workflows.frame``."""
 
     items: list[Json] | None = None
     next: int = 0
     open: list[FrameSnapshot] = []
     results: dict[int, Json] = {}
-    digests: dict[int, str] = {}
     failures: dict[int, tuple[str, str]] = {}
     last: dict[str, Json] = {}
 

@@ -28,14 +28,12 @@ class Loop:
 
     ``items`` is None for a ``while``; ``next`` is the first iteration that has not begun; ``open`` are those that
     have not ended; ``results`` and ``failures`` are of those that have; ``last`` is what the latest one left behind.
-    ``digests`` are of the items that results kept of an earlier run were made from, where that is known.
     """
 
     items: list[Json] | None
     next: int = 0
     open: dict[int, Frame] = field(default_factory=dict)
     results: dict[int, Json] = field(default_factory=dict)
-    digests: dict[int, str] = field(default_factory=dict)
     failures: dict[int, ErrorInfo] = field(default_factory=dict)
     last: dict[str, Json] = field(default_factory=dict)
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from playbooks.record import Json
-from workflows.frame import Loop
 
 
 def digest(item: Json) -> str:
@@ -15,10 +14,10 @@ def digest(item: Json) -> str:
     return hashlib.sha256(json.dumps(item, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def unchanged(loop: Loop, items: Sequence[Json]) -> dict[int, Json]:
-    """The results in ``loop``, of an earlier run, whose item stands at the same place in ``items``.
+def unchanged(results: Mapping[int, Json], digests: Mapping[int, str], items: Sequence[Json]) -> dict[int, Json]:
+    """The ``results`` of an earlier run whose item stands at the same place in ``items``.
 
     Where it is not known what a result was made from (runs before 2026-11-28), its place alone counts.
     """
-    found = {number: result for number, result in loop.results.items() if number < len(items)}
-    return {number: found[number] for number in found if loop.digests.get(number) in (None, digest(items[number]))}
+    found = {number: result for number, result in results.items() if number < len(items)}
+    return {number: found[number] for number in found if digests.get(number) in (None, digest(items[number]))}

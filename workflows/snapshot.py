@@ -74,7 +74,6 @@ def _loop(loop: Loop) -> LoopSnapshot:
         next=loop.next,
         open=[_frame(frame, frame.names.get("item")) for _, frame in sorted(loop.open.items())],
         results=loop.results,
-        digests=loop.digests,
         failures={number: (error.code, error.message) for number, error in loop.failures.items()},
         last=loop.last,
     )
@@ -99,7 +98,6 @@ def _restored(saved: LoopSnapshot) -> Loop:
         items=saved.items,
         next=saved.next,
         results=dict(saved.results),
-        digests=dict(saved.digests),
         failures={number: ErrorInfo(*told) for number, told in saved.failures.items()},
         last=dict(saved.last),
     )

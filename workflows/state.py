@@ -11,7 +11,7 @@ from playbooks.progress import encode_step
 from playbooks.record import ErrorInfo, Json, LoopFailure, RunRecord, StepIo, StepRecord, Tally, Waiting
 from playbooks.states import State
 from workflows.frame import Frame, Loop, Outcome
-from workflows.kept import digest
+from workflows.kept import digest, unchanged
 
 MAX_FAILURES = 20
 """Failures of a loop that the status shows; the output of the loop has them all."""
@@ -125,14 +125,15 @@ class RunState:
                 row.state, row.reason = state, reason
 
     def loop_began(
-        self, frame: Frame, step: AnyStep, items: list[Json] | None, kept: Mapping[int, Json] | None = None
+        self, frame: Frame, step: AnyStep, items: list[Json] | None, earlier: Mapping[int, Json] | None = None
     ) -> Loop:
         """A loop goes through ``items``, or none that are known beforehand.
 
-        ``kept`` are results of an earlier run, by iteration; these are not run again.
+        ``earlier`` are results of an earlier run, by iteration; those whose items are the same are not made again.
         """
         total = None if items is None else len(items)
-        results = dict(kept or {})
+        digests = self.digests.pop(step.id, {}) if not frame.path else {}
+        results = unchanged(earlier or {}, digests, items or [])
         if not frame.path:
             self._forget_iterations(step, results)
         if results:

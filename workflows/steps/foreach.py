@@ -9,7 +9,6 @@ from playbooks.record import ErrorInfo, Json
 from playbooks.states import State
 from workflows.expressions import EXPRESSION_ERROR, rendered
 from workflows.frame import Loop, Outcome
-from workflows.kept import unchanged
 from workflows.machine import At
 from workflows.scope import Scope, Stop
 from workflows.steps.blocks import lets_finish, together
@@ -24,7 +23,7 @@ async def run_foreach(at: At) -> Outcome:
         items = _items(at)
         if isinstance(items, ErrorInfo):
             return Outcome(State.FAILED, error=items)
-        loop = at.state.loop_began(at.frame, step, items, kept=unchanged(loop, items) if loop else {})
+        loop = at.state.loop_began(at.frame, step, items, earlier=loop.results if loop else None)
     await _run_all(at, loop)
     return _outcome(step, loop)
 

@@ -84,7 +84,10 @@ def main(arguments: list[str]) -> None:
     if arguments[0] == "worker":
         asyncio.run(serve_worker())
     else:
-        uvicorn.run(app, host="127.0.0.1", port=int(arguments[1]), log_level="warning", access_log=False)
+        # Idle connections are kept as long as ours: a server that closes one now and then closes one in use.
+        uvicorn.run(
+            app, host="127.0.0.1", port=int(arguments[1]), log_level="warning", access_log=False, timeout_keep_alive=75
+        )
 
 
 if __name__ == "__main__":

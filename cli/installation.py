@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cli.certificates import check_pair, self_signed
+from cli.forks import AVAILABLE, Forks
 from cli.http_probe import until_ready
 from cli.supervisor import Part, StartError, Supervisor
 from engine.embedded import EmbeddedOptions, FolderLock, check_version, command
@@ -169,12 +170,13 @@ class Installation:
             tokenless = {
                 name: value for name, value in environment.items() if not name.startswith("STANCHION_ADMIN_TOKEN")
             }
-            parts.append(Part("worker", module("cli.work"), tokenless, drain))
-            parts.append(Part("api", module("cli.serve"), environment, STOP_SECONDS))
+            parts.append(Part("worker", module("cli.work"), tokenless, drain, forked="cli.work:main"))
+            parts.append(Part("api", module("cli.serve"), environment, STOP_SECONDS, forked="cli.serve:serve"))
         facts: dict[str, object] = {"temporal": temporal.address, "temporal_ui": self.ui_url}
         if not self.only_temporal:
             facts["url"] = self.url
-        return Supervisor(parts, self.options.log_dir, self.data_dir / STATE_FILE, facts)
+        forks = Forks(strangers) if AVAILABLE and not self.only_temporal else None
+        return Supervisor(parts, self.options.log_dir, self.data_dir / STATE_FILE, facts, forks=forks)
 
     def _environment(self) -> dict[str, str]:
         ours = {

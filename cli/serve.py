@@ -8,6 +8,7 @@ from types import FrameType
 
 import uvicorn
 
+from api.app import create_app
 from api.connections import GuardedProtocol
 from engine.processes import leave_within
 from settings import settings
@@ -40,7 +41,7 @@ class Server(uvicorn.Server):
 def serve(host: str | None = None, port: int | None = None) -> None:
     """Serves the API until SIGTERM or SIGINT; ``host`` and ``port`` go before the settings."""
     config = uvicorn.Config(
-        "api.app:create_app",
+        create_app,
         factory=True,
         host=host or settings().host,
         port=port or settings().port,

@@ -15,7 +15,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
+from cli.forks import Forks
 from engine.processes import dies_with_parent
 
 FIRST_PAUSE = 0.1
@@ -35,7 +37,8 @@ class StartError(Exception):
 class Part:
     """One child process.  ``stop_seconds`` is what it may take to end by itself; ``inherit`` are descriptors.
 
-    ``chatty``: what it prints on stdout is of no use to anyone.
+    ``chatty``: what it prints on stdout is of no use to anyone.  ``forked``, as ``module:function``, is what the part
+    runs where its supervisor has ``forks``, in place of ``command``.
     """
 
     name: str
@@ -44,12 +47,31 @@ class Part:
     stop_seconds: float = 10.0
     inherit: tuple[int, ...] = ()
     chatty: bool = False
+    forked: str | None = None
+
+
+class Process(Protocol):
+    """A running part, as ``asyncio.subprocess.Process`` is one."""
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+
+    @property
+    def returncode(self) -> int | None:
+        """How it ended: an exit code, or a signal's number below zero; None while it runs."""
+
+    async def wait(self) -> int:
+        """Waits for its end, and returns how it ended."""
+
+    def send_signal(self, signal: int) -> None:
+        """Sends it a signal; raises ProcessLookupError where it has ended."""
 
 
 @dataclass(slots=True)
 class _Child:
     part: Part
-    process: asyncio.subprocess.Process | None = None
+    process: Process | None = None
     deaths: int = 0
     task: asyncio.Task[None] | None = None
     pause: float = FIRST_PAUSE
@@ -60,7 +82,7 @@ class Supervisor:
     """Runs ``parts``, which are started in their order and stopped in the reverse order.
 
     ``log_dir``: their output goes into one file each there, otherwise to the supervisor's stderr.
-    ``state_file`` is rewritten with the process ids at each change.
+    ``state_file`` is rewritten with the process ids at each change.  ``forks`` starts the parts that are ``forked``.
     """
 
     parts: Sequence[Part]
@@ -68,16 +90,20 @@ class Supervisor:
     state_file: Path | None = None
     facts: dict[str, object] = field(default_factory=dict)
     on_note: Callable[[str], None] = lambda text: print(text, file=sys.stderr, flush=True)
+    forks: Forks | None = None
     _children: dict[str, _Child] = field(default_factory=dict, init=False)
     _ready: bool = field(default=False, init=False)
     _failed: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _failure: str = field(default="", init=False)
 
     async def start(self) -> None:
-        """Starts every part; each is restarted from now on when it ends."""
+        """Starts every part; each is restarted from now on when it ends.  Raises StartError."""
         for part in self.parts:
             child = self._children[part.name] = _Child(part)
-            await self._spawn(child)
+            try:
+                await self._spawn(child)
+            except OSError as fault:
+                raise StartError(f"{part.name} cannot be started: {fault}") from fault
             child.task = asyncio.create_task(self._keep(child), name=part.name)
         self._write_state()
 
@@ -89,6 +115,8 @@ class Supervisor:
     def state(self) -> dict[str, object]:
         """Process ids, whether everything works, and the ``facts``."""
         pids = {name: child.process.pid for name, child in self._children.items() if child.process is not None}
+        if self.forks is not None and self.forks.pid is not None:
+            pids["forkserver"] = self.forks.pid
         return {"ready": self._ready, "pids": {"supervisor": os.getpid(), **pids}, **self.facts}
 
     async def failure(self) -> str:
@@ -105,6 +133,8 @@ class Supervisor:
                     await child.task
             if child.process is not None and child.process.returncode is None:
                 await self._end(child.process, child.part.stop_seconds, hurry or asyncio.Event())
+        if self.forks is not None:
+            await self.forks.end()
         if self.state_file is not None:
             self.state_file.unlink(missing_ok=True)
 
@@ -155,6 +185,9 @@ class Supervisor:
             if self.log_dir is not None:
                 self.log_dir.mkdir(parents=True, exist_ok=True)
                 output = stack.enter_context((self.log_dir / f"{part.name}.log").open("ab")).fileno()
+            if part.forked is not None and self.forks is not None:
+                child.process = await self.forks.start(part.name, part.forked, part.environment, output)
+                return
             child.process = await asyncio.create_subprocess_exec(
                 *part.command,
                 env=dict(part.environment),
@@ -166,7 +199,7 @@ class Supervisor:
                 preexec_fn=dies_with_parent(),
             )
 
-    async def _end(self, process: asyncio.subprocess.Process, seconds: float, hurry: asyncio.Event) -> None:
+    async def _end(self, process: Process, seconds: float, hurry: asyncio.Event) -> None:
         with contextlib.suppress(ProcessLookupError):
             process.send_signal(signal.SIGTERM)
         ended = asyncio.ensure_future(process.wait())
@@ -184,7 +217,7 @@ class Supervisor:
         scratch.replace(self.state_file)
 
 
-def _signal_group(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
+def _signal_group(process: Process, number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, number)
 

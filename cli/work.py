@@ -1,20 +1,47 @@
 """``python -m cli.work``: a worker that first makes its database and its namespace what they must be.
 
-For the embedded installation: a process of its own for the preparation would load Temporal's library once more, which
-takes a second on a small machine.
+For the embedded installation.  What only the preparation needs (Alembic, a connection of its own) goes away with the
+copy of this process that prepares; a process started for it would load Temporal's library anew, which takes a second on
+a small machine.
 """
 
 from __future__ import annotations
 
+import os
+import sys
+
+import worker
 from cli.prepare import main as prepare
+from engine.processes import bind_to_parent, leave
 
 
 def main() -> None:
     """Prepares, then works until SIGTERM or SIGINT."""
-    prepare([])
-    import worker
-
+    if sys.platform == "linux":
+        _prepare_apart()
+    else:
+        prepare([])
     worker.main()
+
+
+def _prepare_apart() -> None:
+    """Prepares in a copy of this process, which has no thread yet; ends as that one does where it fails."""
+    parent = os.getpid()
+    copy = os.fork()
+    if copy == 0:
+        code = 1
+        try:
+            bind_to_parent(parent)
+            prepare([])
+            code = 0
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else 1
+        except BaseException:
+            sys.excepthook(*sys.exc_info())
+        leave(code)
+    code = os.waitstatus_to_exitcode(os.waitpid(copy, 0)[1])
+    if code != 0:
+        sys.exit(code if code > 0 else 1)
 
 
 if __name__ == "__main__":

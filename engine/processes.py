@@ -9,13 +9,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import NoReturn
-
-import structlog
 
 SECONDS_TO_TELL = 0.2
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_NAME = 15
 _LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
@@ -25,16 +25,22 @@ def dies_with_parent() -> Callable[[], None]:
     SIGKILL, since runs are durable and a half-stopped child would hold ports and files that a new start needs.  The
     signal belongs to the *thread* that starts the child: start children from the main thread only.
     """
-    parent = os.getpid()
+    return partial(bind_to_parent, os.getpid())
 
-    def bind() -> None:
-        # Nothing here may take a lock or import: another thread may have held one when the process was copied.
-        if _LIBC is not None:
-            _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-            if os.getppid() != parent:
-                os._exit(1)
 
-    return bind
+def bind_to_parent(parent: int) -> None:
+    """Has this process, a child of the process ``parent``, killed when that one ends; see ``dies_with_parent``."""
+    # Nothing here may take a lock or import: another thread may have held one when the process was copied.
+    if _LIBC is not None:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:
+            os._exit(1)
+
+
+def name_process(name: str) -> None:
+    """Names this process in ``ps`` and ``top``, by 15 characters at most (prctl(2), Linux)."""
+    if _LIBC is not None:
+        _LIBC.prctl(_PR_SET_NAME, name.encode(), 0, 0, 0)
 
 
 def leave(code: int) -> NoReturn:
@@ -56,6 +62,8 @@ def leave_within(seconds: float, code: int = 0) -> None:
     """
 
     def tell() -> None:
+        import structlog  # heavy, and for this alone
+
         structlog.get_logger("processes").warning("leaves without the answers that it waits for", seconds=seconds)
 
     def give_up() -> None:

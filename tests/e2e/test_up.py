@@ -22,7 +22,7 @@ from cli.showcases import STAKEHOLDER, TICKETS
 GUIDE_PLAYBOOK = "pb-11223344-5566-7788-99aa-bbccddeeff00"
 GUIDE_ASSET = "a1b2c3d4-e5f6-7890-abcd-ef1234567890"
 STANCHION = [sys.executable, "-m", "cli.main"]
-PARTS = {"supervisor", "temporal", "worker", "api"}
+PARTS = {"supervisor", "temporal", "forkserver", "worker", "api"}
 
 
 @dataclass(slots=True)
@@ -135,7 +135,7 @@ def test_nothing_outlives_a_killed_supervisor(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("part", ["api", "worker", "temporal"])
+@pytest.mark.parametrize("part", ["api", "worker", "temporal", "forkserver"])
 def test_killed_part_comes_again_at_its_place(tmp_path: Path, part: str) -> None:
     """A part that is killed is started again; the URL stays, and a run completes."""
     with up(tmp_path, "--samples") as running:
@@ -145,6 +145,17 @@ def test_killed_part_comes_again_at_its_place(tmp_path: Path, part: str) -> None
         eventually(running.serves)
         done = running.command("run", GUIDE_PLAYBOOK, GUIDE_ASSET, "--watch")
         assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.slow
+def test_admin_token_stands_in_no_environment(tmp_path: Path) -> None:
+    """What the kernel shows of each process's environment names no secret of ours, the API's neither."""
+    token = "stn_not-to-be-seen-anywhere"
+    with up(tmp_path, extra={"STANCHION_ADMIN_TOKEN": token}) as running:
+        seen = {name: Path(f"/proc/{pid}/environ").read_bytes() for name, pid in running.pids().items()}
+        answer = httpx2.get(f"{running.url}/api/playbooks", headers={"Authorization": f"Bearer {token}"})
+    assert answer.status_code == 200
+    assert [name for name, text in seen.items() if token.encode() in text] == ["supervisor"]
 
 
 @pytest.mark.slow

@@ -1,0 +1,127 @@
+"""``python -P -m cli.forkserver DESCRIPTOR``: loads what worker and API need once, and makes a copy of itself for each.
+
+What was loaded before a copy is made is shared between the copies until one of them changes it, and a part that died is
+back without loading anything.  This process has no thread and no event loop, so that a copy finds every lock free; what
+it must do it is told over a socket, and it ends with the process that tells it (``cli.forks``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NoReturn
+
+from engine.processes import bind_to_parent, leave, name_process
+
+REQUEST_BYTES = 64
+
+REASON_CHARACTERS = 1000
+
+NOT_NEEDED = "rich"
+"""A library that structlog loads where it is installed, for the tracebacks of a terminal: 5 MB."""
+
+
+def main() -> NoReturn:
+    """Starts what it is asked to start, until nobody is there to ask."""
+    channel = socket.socket(fileno=int(sys.argv[1]))
+    sys.modules[NOT_NEEDED] = None  # type: ignore[assignment]  # to import it is an ImportError from now on
+    heard, wakes = socket.socketpair()
+    heard.setblocking(False)
+    wakes.setblocking(False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(wakes.fileno(), warn_on_full_buffer=False)
+    while True:
+        ready, _, _ = select.select([channel, heard], [], [])
+        if heard in ready:
+            with contextlib.suppress(BlockingIOError):
+                heard.recv(4096)
+            _bury(channel)
+        if channel in ready:
+            document, output = _asked(channel)
+            _start(channel, document, output, (channel, heard, wakes))
+
+
+def _bury(channel: socket.socket) -> None:
+    """Tells of the copies that have ended."""
+    with contextlib.suppress(ChildProcessError):
+        while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+            _tell(channel, {"ended": ended[0], "code": os.waitstatus_to_exitcode(ended[1])})
+
+
+def _asked(channel: socket.socket) -> tuple[int, int]:
+    """The next request: descriptors of what it says, and of where the copy prints."""
+    message, descriptors, _, _ = socket.recv_fds(channel, REQUEST_BYTES, 2)
+    if not message:
+        # The copies die with this process.
+        os._exit(0)
+    document, output = descriptors
+    return document, output
+
+
+def _start(channel: socket.socket, document: int, output: int, mine: Sequence[socket.socket]) -> None:
+    try:
+        with os.fdopen(document, "rb") as file:
+            request = json.load(file)
+        function = _load(request["module"], request["function"])
+        parent, pid = os.getpid(), os.fork()
+        if pid == 0:
+            for one in mine:
+                one.close()
+            _become(request, function, output, parent)
+    except Exception as fault:
+        traceback.print_exc()
+        _tell(channel, {"refused": f"{type(fault).__name__}: {fault}"[:REASON_CHARACTERS]})
+    else:
+        _tell(channel, {"started": pid})
+    finally:
+        os.close(output)
+
+
+def _load(module: str, function: str) -> Callable[[], None]:
+    """The function, with all that its module needs; nothing where it was loaded before."""
+    found: Callable[[], None] = getattr(importlib.import_module(module), function)
+    # The collector would otherwise write into every object, and so copy every page.
+    gc.collect()
+    gc.freeze()
+    return found
+
+
+def _tell(channel: socket.socket, message: Mapping[str, int | str]) -> None:
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        channel.send(json.dumps(message).encode())
+
+
+def _become(request: Mapping[str, Any], function: Callable[[], None], output: int, parent: int) -> NoReturn:
+    """Runs ``function`` as a process of its own, as if it had been started alone."""
+    code = 1
+    try:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        os.setpgid(0, 0)
+        bind_to_parent(parent)
+        name_process(f"stn-{request['name']}")
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        os.close(output)
+        os.environ.clear()
+        os.environ.update(request["environment"])
+        function()
+        code = 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        traceback.print_exc()
+    leave(code)
+
+
+if __name__ == "__main__":
+    main()

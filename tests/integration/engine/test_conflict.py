@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 from typing import Any
 
+from temporalio.client import WorkflowHandle
+from temporalio.service import RPCError
+
+from playbooks.contract import MEMO_EXECUTION, workflow_id
+from storage import executions
 from tests.stack import Stack
 
 SLEEP = {"action_ref": "core.sleep", "parameters": {"seconds": 30}}
@@ -47,6 +54,44 @@ async def test_the_asset_is_free_again_after_the_run(stack: Stack) -> None:
     assert second.status_code == 202
     await stack.finish(second.json()["execution_id"])
     assert (await stack.status(first.json()["execution_id"]))["status"] == "completed"
+
+
+@contextlib.asynccontextmanager
+async def closing(stack: Stack) -> AsyncIterator[tuple[str, str, str, WorkflowHandle[Any, Any]]]:
+    """A playbook, an asset, their run that has ended, and a workflow of it that has not closed yet."""
+    playbook, asset = await stack.playbook([ECHO]), await stack.asset()
+    ended = (await stack.post_run(playbook["id"], asset["id"])).json()["execution_id"]
+    await stack.finish(ended)
+    async with asyncio.timeout(30):
+        while (row := await stack.database.read(executions.get, ended)) is None or row.closed_at is None:
+            await asyncio.sleep(0.02)
+    handle = await stack.temporal.start_workflow(
+        "closing", id=workflow_id(playbook["id"], asset["id"]), task_queue="nobody", memo={MEMO_EXECUTION: ended}
+    )
+    yield playbook["id"], asset["id"], ended, handle
+    with contextlib.suppress(RPCError):
+        await handle.terminate()
+
+
+async def test_a_run_that_has_ended_is_not_in_the_way_while_its_workflow_closes(stack: Stack) -> None:
+    """The start waits for it: whoever has read the end of a run and starts the next is not refused."""
+    async with closing(stack) as (playbook, asset, _, workflow):
+        posted = asyncio.create_task(stack.post_run(playbook, asset))
+        await asyncio.sleep(0.5)
+        assert not posted.done()
+        await workflow.terminate()
+        answer = await posted
+        assert answer.status_code == 202, answer.text
+        assert (await stack.finish(answer.json()["execution_id"]))["status"] == "completed"
+
+
+async def test_a_workflow_that_does_not_close_is_in_the_way(stack: Stack) -> None:
+    """After its time the start is refused, names the run, and leaves no execution behind."""
+    async with closing(stack) as (playbook, asset, ended, _):
+        answer = await stack.post_run(playbook, asset)
+        assert (answer.status_code, answer.json()["error"]["execution_id"]) == (409, ended)
+        listed = (await stack.http.get(f"/api/playbooks/{playbook}/executions")).json()
+        assert [entry["execution_id"] for entry in listed["data"]] == [ended]
 
 
 async def test_the_same_key_and_body_return_the_same_execution(stack: Stack) -> None:

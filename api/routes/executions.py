@@ -89,10 +89,11 @@ async def run_playbook(
 ) -> Response:
     """Run a playbook against an asset.
 
-    One playbook runs on one asset once at a time; a second run is refused with 409, which names the first. 202 says
-    that Temporal has the run: from then on nothing loses it. With 503 nothing was started; where Temporal took the run
-    and could not say so, it is cancelled. A request with an Idempotency-Key that was answered 503, or not at all, is
-    best repeated within the hour: it then finds the run that Temporal took, or starts it, and it is one run either way.
+    One playbook runs on one asset once at a time; a second run is refused with 409, which names the first. Where that
+    has ended and its workflow is yet to close, the request waits for it, two seconds at most. 202 says that Temporal
+    has the run: from then on nothing loses it. With 503 nothing was started; where Temporal took the run and could not
+    say so, it is cancelled. A request with an Idempotency-Key that was answered 503, or not at all, is best repeated
+    within the hour: it then finds the run that Temporal took, or starts it, and it is one run either way.
     """
     body = await read_json(request, RunBody)
     await refuse_unseen_asset(services, principal, body.target_asset_id)

@@ -21,6 +21,7 @@ ALL = (
     "phantom",
     "streams",
     "beginnings",
+    "installation",
     "micro",
     "costs",
     "aged",

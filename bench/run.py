@@ -87,7 +87,6 @@ async def measure(place: Site, rounds: int) -> None:
         for kind in kinds:
             await kind.burst(1, 5)
             kind.rounds.clear()
-        memory = place.memory_mb()
         hand, settled = await kinds[0].start(0), await kinds[1].start(0)
         waiting = await bench.playbook("Waiting", [WAIT] * 4)
         running = await bench.start(waiting, 0)
@@ -103,7 +102,6 @@ async def measure(place: Site, rounds: int) -> None:
             noise.sample()
     print(noise.told())
     show(_rows(kinds, reads.found, cancels))
-    show_memory(memory)
 
 
 def _rows(kinds: list[Kind], reads: dict[str, list[float]], cancels: Cancels) -> list[list[str]]:
@@ -122,14 +120,6 @@ def _rows(kinds: list[Kind], reads: dict[str, list[float]], cancels: Cancels) ->
         rows.append(row(f"GET of a {name} run, requests/s at {CONNECTIONS}", reads[name], reads["floor"], aim))
     rows.append(row("cancel → readable, ms", cancels.ours, cancels.floor))
     return rows
-
-
-def show_memory(memory: dict[str, dict[str, float]]) -> None:
-    """Prints what each process holds at rest."""
-    lines = [[name, f"{sizes['resident']:.0f}", f"{sizes['proportional']:.0f}"] for name, sizes in memory.items()]
-    mine = [sizes for name, sizes in memory.items() if not name.startswith("floor")]
-    both = [f"{sum(sizes[what] for sizes in mine):.0f}" for what in ("resident", "proportional")]
-    show([*lines, ["ours together", *both]], ("at rest, MB", "resident", "with shared pages counted once"))
 
 
 if __name__ == "__main__":

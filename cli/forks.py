@@ -14,8 +14,11 @@ from dataclasses import dataclass, field
 
 from engine.processes import dies_with_parent
 
-AVAILABLE = sys.platform == "linux"
+AVAILABLE = sys.platform == "linux" and hasattr(os, "memfd_create")
 """Elsewhere no process dies with its parent, and a copy of one that has loaded system libraries may not work."""
+
+ANSWER_SECONDS = 60.0
+"""Time for loading what a part needs, and for the copy."""
 
 REPORT_BYTES = 65_536
 
@@ -59,6 +62,8 @@ class Forks:
         self._channel: socket.socket | None = None
         self._asked: asyncio.Future[Fork] | None = None
         self._forks: dict[int, Fork] = {}
+        self._number = 0
+        """Of the request that was sent last: what is told of an earlier one is waited for no more."""
 
     @property
     def pid(self) -> int | None:
@@ -68,15 +73,20 @@ class Forks:
     async def start(self, name: str, entry: str, environment: Mapping[str, str], output: int) -> Fork:
         """Starts a copy that runs ``entry``, as ``module:function``, and prints to ``output``; raises OSError."""
         module, _, function = entry.partition(":")
-        request = {"name": name, "module": module, "function": function, "environment": dict(environment)}
         async with self._lock:
             if self._channel is None:
                 await self._begin(output)
             assert self._channel is not None
+            self._number += 1
+            request = {"number": self._number, "name": name, "module": module, "function": function}
             self._asked = asyncio.get_running_loop().create_future()
-            _ask(self._channel, json.dumps(request).encode(), output)
             try:
-                return await self._asked
+                _ask(self._channel, json.dumps(request).encode(), json.dumps(dict(environment)).encode(), output)
+                async with asyncio.timeout(ANSWER_SECONDS):
+                    return await self._asked
+            except TimeoutError as fault:
+                await self.end()
+                raise OSError(f"the process that it is copied from gave no answer in {ANSWER_SECONDS:g} s") from fault
             finally:
                 self._asked = None
 
@@ -122,20 +132,21 @@ class Forks:
             self._gone()
 
     def _note(self, report: Mapping[str, int | str]) -> None:
-        waits = self._asked is not None and not self._asked.done()
-        if "started" in report:
-            fork = Fork(int(report["started"]))
-            if self._asked is not None and waits:
-                self._forks[fork.pid] = fork
-                self._asked.set_result(fork)
-            else:
-                # Whoever asked for it has gone.
-                os.kill(fork.pid, signal.SIGKILL)
-        elif "ended" in report:
+        if "ended" in report:
             if (ended := self._forks.pop(int(report["ended"]), None)) is not None:
                 ended.ends(int(report["code"]))
-        elif self._asked is not None and waits:
-            self._asked.set_exception(OSError(report["refused"]))
+            return
+        asked = self._asked
+        if asked is None or asked.done() or report["number"] != self._number:
+            # Whoever asked for it has gone.
+            if "started" in report:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(report["started"]), signal.SIGKILL)
+        elif "started" in report:
+            fork = self._forks[int(report["started"])] = Fork(int(report["started"]))
+            asked.set_result(fork)
+        else:
+            asked.set_exception(OSError(report["refused"]))
 
     def _gone(self) -> None:
         if self._channel is not None:
@@ -149,13 +160,16 @@ class Forks:
             self._asked.set_exception(OSError("the process that it is copied from has ended"))
 
 
-def _ask(channel: socket.socket, request: bytes, output: int) -> None:
-    """Sends a request: by a file in memory, since an environment may be larger than a message."""
-    document = os.memfd_create("request")
+def _ask(channel: socket.socket, request: bytes, environment: bytes, output: int) -> None:
+    """Sends a request; the environment in a file that only the copy reads, since it is large, and has secrets.
+
+    Raises OSError.
+    """
+    document = os.memfd_create("environment")
     try:
         with os.fdopen(os.dup(document), "wb") as file:
-            file.write(request)
+            file.write(environment)
         os.lseek(document, 0, os.SEEK_SET)
-        socket.send_fds(channel, [b"start"], [document, output])
+        socket.send_fds(channel, [request], [document, output])
     finally:
         os.close(document)

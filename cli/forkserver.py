@@ -22,12 +22,19 @@ from typing import Any, NoReturn
 
 from engine.processes import bind_to_parent, leave, name_process
 
-REQUEST_BYTES = 64
+REQUEST_BYTES = 65_536
 
 REASON_CHARACTERS = 1000
 
 NOT_NEEDED = "rich"
 """A library that structlog loads where it is installed, for the tracebacks of a terminal: 5 MB."""
+
+LEFT_TO_COPIES: dict[signal.Signals, Any] = {
+    signal.SIGTERM: signal.SIG_DFL,
+    signal.SIGHUP: signal.SIG_DFL,
+    signal.SIGINT: signal.default_int_handler,
+}
+"""Signals that a copy takes as any process does, and this one does not: it ends when nobody is there to ask."""
 
 
 def main() -> NoReturn:
@@ -36,6 +43,9 @@ def main() -> NoReturn:
     # What is loaded stays: to look through all of it again and again while it grows takes a tenth of the time.
     gc.disable()
     sys.modules[NOT_NEEDED] = None  # type: ignore[assignment]  # to import it is an ImportError from now on
+    for number in LEFT_TO_COPIES:
+        # Whoever sends one to all processes at once means that the parts shall stop in their own way.
+        signal.signal(number, signal.SIG_IGN)
     heard, wakes = socket.socketpair()
     heard.setblocking(False)
     wakes.setblocking(False)
@@ -48,8 +58,8 @@ def main() -> NoReturn:
                 heard.recv(4096)
             _bury(channel)
         if channel in ready:
-            document, output = _asked(channel)
-            _start(channel, document, output, (channel, heard, wakes))
+            request, environment, output = _asked(channel)
+            _start(channel, request, environment, output, (channel, heard, wakes))
 
 
 def _bury(channel: socket.socket) -> None:
@@ -59,32 +69,37 @@ def _bury(channel: socket.socket) -> None:
             _tell(channel, {"ended": ended[0], "code": os.waitstatus_to_exitcode(ended[1])})
 
 
-def _asked(channel: socket.socket) -> tuple[int, int]:
-    """The next request: descriptors of what it says, and of where the copy prints."""
+def _asked(channel: socket.socket) -> tuple[dict[str, Any], int, int]:
+    """The next request, with descriptors of the environment and of where the copy prints."""
     message, descriptors, _, _ = socket.recv_fds(channel, REQUEST_BYTES, 2)
     if not message:
         # The copies die with this process.
         os._exit(0)
-    document, output = descriptors
-    return document, output
+    environment, output = descriptors
+    return json.loads(message), environment, output
 
 
-def _start(channel: socket.socket, document: int, output: int, mine: Sequence[socket.socket]) -> None:
+def _start(
+    channel: socket.socket, request: Mapping[str, Any], environment: int, output: int, mine: Sequence[socket.socket]
+) -> None:
     try:
-        with os.fdopen(document, "rb") as file:
-            request = json.load(file)
         function = _load(request["module"], request["function"])
+        # What a copy is told before it has its own dispositions waits until it has them.
+        signal.pthread_sigmask(signal.SIG_BLOCK, LEFT_TO_COPIES)
         parent, pid = os.getpid(), os.fork()
         if pid == 0:
             for one in mine:
                 one.close()
-            _become(request, function, output, parent)
+            _become(request["name"], function, environment, output, parent)
     except Exception as fault:
-        traceback.print_exc()
-        _tell(channel, {"refused": f"{type(fault).__name__}: {fault}"[:REASON_CHARACTERS]})
+        os.write(output, traceback.format_exc().encode())
+        reason = f"{type(fault).__name__}: {fault}"[:REASON_CHARACTERS]
+        _tell(channel, {"number": request["number"], "refused": reason})
     else:
-        _tell(channel, {"started": pid})
+        _tell(channel, {"number": request["number"], "started": pid})
     finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, LEFT_TO_COPIES)
+        os.close(environment)
         os.close(output)
 
 
@@ -102,28 +117,41 @@ def _tell(channel: socket.socket, message: Mapping[str, int | str]) -> None:
         channel.send(json.dumps(message).encode())
 
 
-def _become(request: Mapping[str, Any], function: Callable[[], None], output: int, parent: int) -> NoReturn:
+def _become(name: str, function: Callable[[], None], environment: int, output: int, parent: int) -> NoReturn:
     """Runs ``function`` as a process of its own, as if it had been started alone."""
     code = 1
     try:
-        gc.enable()
-        signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        os.setpgid(0, 0)
-        bind_to_parent(parent)
-        name_process(f"stn-{request['name']}")
-        os.dup2(output, 1)
-        os.dup2(output, 2)
-        os.close(output)
+        _settle_in(name, output, parent)
+        with os.fdopen(environment, "rb") as file:
+            given = json.load(file)
         os.environ.clear()
-        os.environ.update(request["environment"])
+        os.environ.update(given)
         function()
         code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
     except BaseException:
         traceback.print_exc()
     leave(code)
+
+
+def _settle_in(name: str, output: int, parent: int) -> None:
+    """Leaves behind what belongs to the process that this one is a copy of."""
+    gc.enable()
+    sys.modules.pop(NOT_NEEDED, None)
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    for number, disposition in LEFT_TO_COPIES.items():
+        signal.signal(number, disposition)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, LEFT_TO_COPIES)
+    os.setpgid(0, 0)
+    bind_to_parent(parent)
+    name_process(f"stn-{name}")
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.close(output)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,10 @@ DEATHS_BEFORE_READY = 4
 """A part that dies so often before the installation was ever ready will not come up by itself."""
 
 
+KILLED_SECONDS = 5.0
+"""Time for the news that a killed part has ended."""
+
+
 class StartError(Exception):
     """The installation cannot start; the message is a sentence for the operator."""
 
@@ -207,7 +211,9 @@ class Supervisor:
         await asyncio.wait({ended, hurried}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         hurried.cancel()
         _signal_group(process, signal.SIGKILL)
-        await ended
+        # The end of a copy is told by what it was copied from, which may be stuck; that is ended last, and by a kill.
+        await asyncio.wait({ended}, timeout=KILLED_SECONDS)
+        ended.cancel()
 
     def _write_state(self) -> None:
         if self.state_file is None:

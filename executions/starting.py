@@ -5,7 +5,6 @@ What dies in between leaves a row that Temporal knows nothing of; reading it, or
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -14,10 +13,11 @@ from sqlalchemy import Connection
 from structlog.contextvars import bind_contextvars
 from temporalio.client import Client
 
-from engine.errors import AlreadyRunning, StartRefused, TemporalUnavailable
+from engine.errors import StartRefused, TemporalUnavailable
 from engine.metrics import ExecutionMetrics
 from engine.runs import INPUT_LIMIT, Runs, Start
 from executions.admission import Admission
+from executions.claiming import Claimer, Taken, TakenBack
 from executions.errors import (
     Conflict,
     IdempotencyMismatch,
@@ -48,19 +48,6 @@ from storage.playbooks import PlaybookRow
 FORGOTTEN_MS = 60_000
 """A start is taken back within seconds: a key that is older than this and names no execution has outlived it."""
 
-CLOSING_SECONDS = 2.0
-"""Time that the workflow of a run that has ended gets to close, before a start in its place is refused."""
-
-CLOSING_POLL = 0.01
-
-
-class _Taken(Exception):
-    """Another run of the playbook on the asset goes on."""
-
-    def __init__(self, execution_id: str | None) -> None:
-        super().__init__(execution_id)
-        self.execution_id = execution_id
-
 
 @dataclass(frozen=True, slots=True)
 class Starter:
@@ -71,6 +58,7 @@ class Starter:
     revisions: Revisions
     reader: Reader
     pinner: Pinner
+    claimer: Claimer
     admission: Admission = field(default_factory=Admission)
 
     @classmethod
@@ -86,7 +74,8 @@ class Starter:
         runs = Runs(temporal, task_queue)
         reader = Reader(database, runs, Revisions(database), metrics or ExecutionMetrics())
         pinner = Pinner(database, reader.revisions)
-        return cls(database, runs, reader.revisions, reader, pinner, admission or Admission())
+        claimer = Claimer(database, runs)
+        return cls(database, runs, reader.revisions, reader, pinner, claimer, admission or Admission())
 
     async def start(self, playbook_id: str, request: RunRequest, entry: NewAudit) -> Truth:
         """Starts a run and returns it, ``pending``; with a known idempotency key, the run that it began.
@@ -229,11 +218,13 @@ class Starter:
             details=_details(playbook, new),
         )
         try:
-            run_id = await self._started(start)
-        except _Taken as error:
+            run_id = await self.claimer.claim(start)
+        except Taken as error:
             await self.database.write(executions.discard, new.id)
             text = f"The playbook {playbook.slug} is already running for this asset."
             raise Conflict(text, execution_id=error.execution_id) from error
+        except TakenBack as error:
+            raise _taken_back() from error
         except StartRefused as error:
             await self.database.write(executions.discard, new.id)
             raise TooLarge(INPUT_LIMIT) from error
@@ -268,34 +259,6 @@ class Starter:
             finished_at=now_ms(),
         )
         return Unavailable("temporal", str(error), so_far="a run that has begun all the same is cancelled")
-
-    async def _started(self, start: Start) -> str:
-        """The run id, once Temporal has started the run; raises _Taken where another one goes on.
-
-        A run is told to have ended a moment before its workflow has closed. Whoever was told so and starts the next one
-        at once is not refused for that moment.
-        """
-        clock = asyncio.get_running_loop().time
-        deadline = clock() + CLOSING_SECONDS
-        while True:
-            try:
-                return await self.runs.start(start)
-            except AlreadyRunning as error:
-                holder, ended = await self._holder(start.workflow_id, error.run_id)
-                if not ended or clock() > deadline:
-                    raise _Taken(holder) from error
-            await asyncio.sleep(CLOSING_POLL)
-
-    async def _holder(self, workflow_id: str, run_id: str) -> tuple[str | None, bool]:
-        """The execution whose workflow is in the way, and whether it has ended and only the workflow has not."""
-        try:
-            found = await self.runs.describe(workflow_id, run_id)
-        except TemporalUnavailable:
-            return None, False
-        if found is None or found.closed:
-            return None, True
-        row = await self.database.read(executions.get, found.execution_id) if found.execution_id else None
-        return found.execution_id, row is not None and row.closed_at is not None
 
     async def _repeated(self, playbook: PlaybookRow, request: RunRequest | RerunRequest, first: Repeated) -> Truth:
         """The same key again: the first run, or the start that it was meant to be, should that have been lost."""

@@ -94,6 +94,36 @@ async def test_a_workflow_that_does_not_close_is_in_the_way(stack: Stack) -> Non
         assert [entry["execution_id"] for entry in listed["data"]] == [ended]
 
 
+async def test_one_start_waits_for_a_run_to_close_and_the_others_are_refused(stack: Stack) -> None:
+    """They could not win, and are told so at once."""
+    async with closing(stack) as (playbook, asset, ended, workflow):
+        posted = asyncio.create_task(stack.post_run(playbook, asset))
+        await asyncio.sleep(0.5)
+        others = await asyncio.gather(*(stack.post_run(playbook, asset) for _ in range(5)))
+        assert [(one.status_code, one.json()["error"]["execution_id"]) for one in others] == [(409, ended)] * 5
+        await workflow.terminate()
+        assert (await posted).status_code == 202
+
+
+async def test_a_start_whose_row_was_taken_back_while_it_waited_starts_nothing(stack: Stack) -> None:
+    """The same request came again meanwhile and was refused: nothing runs that no row tells of."""
+    async with closing(stack) as (playbook, asset, ended, workflow):
+        key = {"Idempotency-Key": "order-11"}
+        posted = asyncio.create_task(stack.post_run(playbook, asset, headers=key))
+        await asyncio.sleep(0.5)
+        again = await stack.post_run(playbook, asset, headers=key)
+        assert (again.status_code, again.json()["error"]["execution_id"]) == (409, ended)
+        await workflow.terminate()
+        assert (await posted).status_code == 503
+        found = await stack.temporal.count_workflows(f"PlaybookId = '{playbook}' AND ExecutionStatus = 'Running'")
+        assert found.count == 0
+        listed = (await stack.http.get(f"/api/playbooks/{playbook}/executions")).json()
+        assert [entry["execution_id"] for entry in listed["data"]] == [ended]
+        third = await stack.post_run(playbook, asset, headers=key)
+        assert third.status_code == 202
+        assert (await stack.finish(third.json()["execution_id"]))["status"] == "completed"
+
+
 async def test_the_same_key_and_body_return_the_same_execution(stack: Stack) -> None:
     """Before the end, after it, and all at once."""
     playbook, asset = await stack.playbook([ECHO]), await stack.asset()

@@ -42,6 +42,18 @@ def breaks():
     raise ValueError("it broke")
 
 
+def stops():
+    import rich
+
+    def stop(*_):
+        print("stops", flush=True)
+        sys.exit(0)
+
+    signal.signal(signal.SIGTERM, stop)
+    print("works with", rich.__name__, flush=True)
+    time.sleep(600)
+
+
 def speaks():
     print("to stdout")
     print("to stderr", file=sys.stderr)
@@ -144,6 +156,42 @@ async def test_copy_prints_into_its_own_log(supervise: Callable[..., Supervisor]
     assert (tmp_path / "one.log").read_text() == ""
 
 
+async def test_copy_takes_signals_and_libraries_as_any_process(
+    supervise: Callable[..., Supervisor], tmp_path: Path
+) -> None:
+    """What is told to all processes at once stops the parts in their own way, each by itself."""
+    supervisor = supervise(part("one", "stops"))
+    await supervisor.start()
+    before = pids(tmp_path)
+    await eventually(lambda: "works" in (tmp_path / "one.log").read_text())
+    os.kill(before["forkserver"], signal.SIGTERM)
+    os.kill(before["one"], signal.SIGTERM)
+    await eventually(lambda: pids(tmp_path)["one"] != before["one"])
+    assert (tmp_path / "one.log").read_text().startswith("works with rich\nstops\n")
+    assert pids(tmp_path)["forkserver"] == before["forkserver"]
+
+
+async def test_stop_does_not_wait_for_news_that_do_not_come(
+    supervise: Callable[..., Supervisor], tmp_path: Path
+) -> None:
+    """What the parts are copied from is stuck: they are killed, and so is it."""
+    supervisor = supervise(part("one", "sleeps"))
+    await supervisor.start()
+    found = pids(tmp_path)
+    os.kill(found["forkserver"], signal.SIGSTOP)
+    await asyncio.wait_for(supervisor.stop(), 60)
+    assert [name for name, pid in found.items() if is_alive(pid)] == ["supervisor"]
+
+
+async def test_start_does_not_wait_for_ever(
+    supervise: Callable[..., Supervisor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the parts are copied from gives no answer: the start ends with a sentence."""
+    monkeypatch.setattr("cli.forks.ANSWER_SECONDS", 0.0)
+    with pytest.raises(StartError, match=r"one cannot be started: .* gave no answer in 0 s"):
+        await supervise(part("one", "sleeps")).start()
+
+
 async def test_what_cannot_be_loaded_is_named(supervise: Callable[..., Supervisor]) -> None:
     """A module or a function that is not there ends the start with a sentence."""
     supervisor = supervise(part("one", "nowhere"))
@@ -160,6 +208,16 @@ async def test_stop_ends_everything(supervise: Callable[..., Supervisor], tmp_pa
     assert [name for name, pid in found.items() if is_alive(pid)] == ["supervisor"]
 
 
+async def test_copy_that_is_told_to_stop_at_once_stops(supervise: Callable[..., Supervisor], tmp_path: Path) -> None:
+    """SIGTERM that comes before the copy has settled in is not lost: nobody would send it again."""
+    supervisor = supervise(part("one", "sleeps", stop_seconds=600))
+    for _ in range(20):
+        await supervisor.start()
+        found = pids(tmp_path)
+        await asyncio.wait_for(supervisor.stop(), 60)
+        assert [name for name, pid in found.items() if is_alive(pid)] == ["supervisor"]
+
+
 async def test_start_that_is_given_up_leaves_no_copy(forks: Forks, tmp_path: Path) -> None:
     """Whoever asked for a copy and does not wait for it leaves nothing behind."""
     with (tmp_path / "log").open("ab") as log:
@@ -169,6 +227,7 @@ async def test_start_that_is_given_up_leaves_no_copy(forks: Forks, tmp_path: Pat
         second = await forks.start("two", "part:sleeps", {}, log.fileno())
     children = Path(f"/proc/{forks.pid}/task/{forks.pid}/children")
     await eventually(lambda: children.read_text().split() == [str(second.pid)])
+    assert Path(f"/proc/{second.pid}/comm").read_text() == "stn-two\n"
     await forks.end()
     assert second.returncode == -signal.SIGKILL
 

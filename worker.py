@@ -27,6 +27,7 @@ from engine.errors import AddressUnusable, TemporalUnreachable
 from engine.host_keys import DatabaseHostKeys
 from engine.intel import DatabaseIntel
 from engine.logging import configure_logging
+from engine.metrics import installed_version
 from engine.policy_results import DatabasePolicyResults
 from engine.processes import leave, leave_within
 from engine.records import RecordKeeper
@@ -85,6 +86,8 @@ def build_worker(
     return Worker(
         client,
         task_queue=config.task_queue,
+        # What the Web UI shows of a worker.  Left out, the SDK reads all 1,600 modules once more, for a hash of them.
+        build_id=f"stanchion-{installed_version()}",
         workflows=[PlaybookWorkflow, ScheduleWorkflow],
         activities=[
             actions.execute,

@@ -10,6 +10,7 @@ from engine.runs import Runs, Start
 from storage import executions
 from storage.database import Database
 from storage.errors import DatabaseUnavailable
+from storage.executions import ExecutionRow
 
 CLOSING_SECONDS = 2.0
 """Time that the workflow of a run that has ended gets to close, before a start in its place is refused."""
@@ -32,42 +33,47 @@ class Taken(Exception):
         self.ended = ended
 
 
-class TakenBack(Exception):
-    """The row of the run was taken back while its start waited."""
+class Overtaken(Exception):
+    """The same request, which came again, was answered while its start waited: with this row, or by taking it back."""
+
+    def __init__(self, row: ExecutionRow | None) -> None:
+        super().__init__(row.id if row else None)
+        self.row = row
 
 
 @dataclass(frozen=True, slots=True)
 class Claimer:
-    """Starts workflows.  ``waiting`` are the ids for which a start waits until a run that has ended has closed."""
+    """Starts workflows.  ``waiting``: by workflow id, the execution whose start waits until another run has closed."""
 
     database: Database
     runs: Runs
-    waiting: set[str] = field(default_factory=set)
+    waiting: dict[str, str] = field(default_factory=dict)
 
     async def claim(self, start: Start) -> str:
-        """The run id, once Temporal has started the run; raises Taken where another one goes on.
+        """The run id, once Temporal has started the run; raises Taken where another one goes on, and Overtaken.
 
         A run is told to have ended a moment before its workflow has closed. Whoever was told so and starts the next one
-        at once is not refused for that moment. One request waits for it in a process: the others could not win.
+        at once is not refused for that moment. One execution waits for it in a process: the others could not win. The
+        same request that comes again waits too, and is the same run.
         """
+        execution_id = start.given.execution_id
         try:
             return await self.runs.start(start)
         except AlreadyRunning as error:
             taken = await self._holder(start.workflow_id, error.run_id)
-            if not taken.ended or start.workflow_id in self.waiting:
+            if not taken.ended or self.waiting.get(start.workflow_id, execution_id) != execution_id:
                 raise taken from error
-        self.waiting.add(start.workflow_id)
+        self.waiting[start.workflow_id] = execution_id
         try:
             await self._until_closed(start.workflow_id, taken)
-            # A request that repeats this one may have been refused meanwhile, and has taken the row back then.
-            row = await self.database.read(executions.get, start.given.execution_id)
+            row = await self.database.read(executions.get, execution_id)
             if row is None or row.state is not None:
-                raise TakenBack
+                raise Overtaken(row)
             return await self.runs.start(start)
         except AlreadyRunning as error:
             raise await self._holder(start.workflow_id, error.run_id) from error
         finally:
-            self.waiting.discard(start.workflow_id)
+            self.waiting.pop(start.workflow_id, None)
 
     async def _until_closed(self, workflow_id: str, taken: Taken) -> None:
         """Returns when the workflow that is in the way has closed; raises Taken when it takes too long."""

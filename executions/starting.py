@@ -17,7 +17,7 @@ from engine.errors import StartRefused, TemporalUnavailable
 from engine.metrics import ExecutionMetrics
 from engine.runs import INPUT_LIMIT, Runs, Start
 from executions.admission import Admission
-from executions.claiming import Claimer, Taken, TakenBack
+from executions.claiming import Claimer, Overtaken, Taken
 from executions.errors import (
     Conflict,
     IdempotencyMismatch,
@@ -223,8 +223,10 @@ class Starter:
             await self.database.write(executions.discard, new.id)
             text = f"The playbook {playbook.slug} is already running for this asset."
             raise Conflict(text, execution_id=error.execution_id) from error
-        except TakenBack as error:
-            raise _taken_back() from error
+        except Overtaken as error:
+            if error.row is None:
+                raise _taken_back() from error
+            return replace(await self.reader.read(error.row), repeated=True)
         except StartRefused as error:
             await self.database.write(executions.discard, new.id)
             raise TooLarge(INPUT_LIMIT) from error

@@ -20,7 +20,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
-from engine.processes import bind_to_parent, leave, name_process
+from engine.processes import bind_to_parent, name_process, run_and_leave
 
 REQUEST_BYTES = 65_536
 
@@ -119,22 +119,16 @@ def _tell(channel: socket.socket, message: Mapping[str, int | str]) -> None:
 
 def _become(name: str, function: Callable[[], None], environment: int, output: int, parent: int) -> NoReturn:
     """Runs ``function`` as a process of its own, as if it had been started alone."""
-    code = 1
-    try:
+
+    def run() -> None:
         _settle_in(name, output, parent)
         with os.fdopen(environment, "rb") as file:
             given = json.load(file)
         os.environ.clear()
         os.environ.update(given)
         function()
-        code = 0
-    except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else int(end.code is not None)
-        if isinstance(end.code, str):
-            print(end.code, file=sys.stderr)
-    except BaseException:
-        traceback.print_exc()
-    leave(code)
+
+    run_and_leave(run)
 
 
 def _settle_in(name: str, output: int, parent: int) -> None:

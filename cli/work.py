@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 
 import worker
 from cli.prepare import main as prepare
-from engine.processes import bind_to_parent, leave
+from engine.processes import bind_to_parent, run_and_leave
 
 
 def main() -> None:
@@ -29,16 +30,8 @@ def _prepare_apart() -> None:
     parent = os.getpid()
     copy = os.fork()
     if copy == 0:
-        code = 1
-        try:
-            bind_to_parent(parent)
-            prepare([])
-            code = 0
-        except SystemExit as end:
-            code = end.code if isinstance(end.code, int) else 1
-        except BaseException:
-            sys.excepthook(*sys.exc_info())
-        leave(code)
+        bind_to_parent(parent)
+        run_and_leave(partial(prepare, []))
     code = os.waitstatus_to_exitcode(os.waitpid(copy, 0)[1])
     if code != 0:
         sys.exit(code if code > 0 else 1)

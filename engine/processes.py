@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from functools import partial
 from typing import NoReturn
@@ -52,6 +53,21 @@ def leave(code: int) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
+
+
+def run_and_leave(function: Callable[[], None]) -> NoReturn:
+    """Runs ``function`` in this process, a copy of another, and ends it as a program ends that runs nothing else."""
+    code = 1
+    try:
+        function()
+        code = 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
+    except BaseException:
+        traceback.print_exc()
+    leave(code)
 
 
 def leave_within(seconds: float, code: int = 0) -> None:

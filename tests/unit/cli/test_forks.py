@@ -15,7 +15,7 @@ import pytest
 
 from cli.forks import Forks
 from cli.supervisor import Part, StartError, Supervisor
-from tests.unit.cli.test_supervisor import eventually, is_alive, pids
+from tests.unit.cli.test_supervisor import eventually, is_alive, pids, stop_all
 
 PART = """
 import json, os, pathlib, signal, sys, threading, time
@@ -79,10 +79,7 @@ async def supervise(tmp_path: Path, forks: Forks) -> AsyncIterator[Callable[...,
         return made[-1]
 
     yield make
-    hurry = asyncio.Event()
-    hurry.set()
-    for supervisor in made:
-        await supervisor.stop(hurry)
+    await stop_all(made)
 
 
 def part(name: str, function: str, environment: Mapping[str, str] | None = None, **options: float) -> Part:

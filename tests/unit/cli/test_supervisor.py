@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -57,6 +57,11 @@ async def supervise(tmp_path: Path, notes: list[str]) -> AsyncIterator[Callable[
         return made[-1]
 
     yield make
+    await stop_all(made)
+
+
+async def stop_all(made: Iterable[Supervisor]) -> None:
+    """Stops them in a hurry."""
     hurry = asyncio.Event()
     hurry.set()
     for supervisor in made:

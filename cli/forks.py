@@ -1,35 +1,77 @@
-"""Starts parts as copies of one process that has loaded what they share (``cli.forkserver``)."""
+"""Parts that are copies of this process, which has loaded what they need (fork(2); ``docs/decisions/0013``).
+
+What was loaded before a copy is made is shared between the copies until one of them changes it, and a part that died is
+back without loading anything.  A copy finds every lock free as long as this process has one thread.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
+import gc
+import importlib
 import os
 import signal
-import socket
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NoReturn
 
-from engine.processes import dies_with_parent
+from engine.processes import bind_to_parent, forget_start, give_back, name_process, run_and_leave
 
-AVAILABLE = sys.platform == "linux" and hasattr(os, "memfd_create")
-"""Elsewhere no process dies with its parent, and a copy of one that has loaded system libraries may not work."""
+NOT_NEEDED = "rich"
+"""A library that structlog loads where it is installed, for the tracebacks of a terminal: 5 MB."""
 
-ANSWER_SECONDS = 60.0
-"""Time for loading what a part needs, and for the copy."""
+SELDOM = (5000, 10, 10)
+"""How often the collector runs while modules are loaded: as fast as never, and what loading leaves over is freed."""
 
-REPORT_BYTES = 65_536
+_LOADED: dict[str, Callable[[], None]] = {}
+
+DISPOSITIONS: dict[signal.Signals, Any] = {
+    signal.SIGTERM: signal.SIG_DFL,
+    signal.SIGHUP: signal.SIG_DFL,
+    signal.SIGINT: signal.default_int_handler,
+}
+"""What a process that has just been started does on signals that this one may take in a way of its own."""
 
 
-@dataclass(slots=True, eq=False)
+def available() -> bool:
+    """Whether parts can be copies here.
+
+    Elsewhere than on Linux no process dies with its parent, and a copy of one that has loaded system libraries may not
+    work; without pidfd_open(2) the end of a process is waited for by a thread.
+    """
+    if sys.platform != "linux":
+        return False
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except (AttributeError, OSError):
+        return False
+    return True
+
+
+def alone() -> bool:
+    """Whether this process has one thread; another one might hold a lock, which a copy would wait for for ever."""
+    return len(list(Path("/proc/self/task").iterdir())) == 1
+
+
+def wait_without_threads() -> None:
+    """Has asyncio wait for the end of programs as it does from Python 3.12 on: by pidfd, not by a thread for each."""
+    if sys.version_info < (3, 12):
+        watcher = asyncio.PidfdChildWatcher()
+        watcher.attach_loop(asyncio.get_running_loop())
+        asyncio.set_child_watcher(watcher)
+
+
 class Fork:
     """A part that runs as a copy: what ``asyncio.subprocess.Process`` is to a program."""
 
-    pid: int
-    returncode: int | None = None
-    _ended: asyncio.Event = field(default_factory=asyncio.Event)
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+        self._ended = asyncio.Event()
+        self._watched = os.pidfd_open(pid)
+        asyncio.get_running_loop().add_reader(self._watched, self._end)
 
     async def wait(self) -> int:
         """Waits for its end, and returns how it ended: an exit code, or a signal's number below zero."""
@@ -43,133 +85,115 @@ class Fork:
             raise ProcessLookupError(self.pid)
         os.kill(self.pid, signal)
 
-    def ends(self, code: int) -> None:
-        """Notes how it ended."""
-        self.returncode = code
+    def _end(self) -> None:
+        """It has ended: its descriptor can be read."""
+        asyncio.get_running_loop().remove_reader(self._watched)
+        os.close(self._watched)
+        self.returncode = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         self._ended.set()
 
 
-class Forks:
-    """The process that parts are copied from: started when it is first needed, and again when it has died.
+def load(entries: Iterable[str]) -> None:
+    """Loads all that the parts need that run ``entries``, each as ``module:function``; nothing the second time.
 
-    Its copies die with it.  ``environment`` is its own: what is secret belongs to the parts.
-    """
-
-    def __init__(self, environment: Mapping[str, str]) -> None:
-        self._environment = dict(environment)
-        self._lock = asyncio.Lock()
-        self._process: asyncio.subprocess.Process | None = None
-        self._channel: socket.socket | None = None
-        self._asked: asyncio.Future[Fork] | None = None
-        self._forks: dict[int, Fork] = {}
-        self._number = 0
-        """Of the request that was sent last: what is told of an earlier one is waited for no more."""
-
-    @property
-    def pid(self) -> int | None:
-        """Its process id; None while it does not run."""
-        return self._process.pid if self._process is not None and self._channel is not None else None
-
-    async def start(self, name: str, entry: str, environment: Mapping[str, str], output: int) -> Fork:
-        """Starts a copy that runs ``entry``, as ``module:function``, and prints to ``output``; raises OSError."""
-        module, _, function = entry.partition(":")
-        async with self._lock:
-            if self._channel is None:
-                await self._begin(output)
-            assert self._channel is not None
-            self._number += 1
-            request = {"number": self._number, "name": name, "module": module, "function": function}
-            self._asked = asyncio.get_running_loop().create_future()
-            try:
-                _ask(self._channel, json.dumps(request).encode(), json.dumps(dict(environment)).encode(), output)
-                async with asyncio.timeout(ANSWER_SECONDS):
-                    return await self._asked
-            except TimeoutError as fault:
-                await self.end()
-                raise OSError(f"the process that it is copied from gave no answer in {ANSWER_SECONDS:g} s") from fault
-            finally:
-                self._asked = None
-
-    async def end(self) -> None:
-        """Ends it, and with it what still runs of its copies."""
-        if self._process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
-            await self._process.wait()
-        self._gone()
-
-    async def _begin(self, output: int) -> None:
-        mine, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with its:
-            mine.setblocking(False)
-            try:
-                self._process = await asyncio.create_subprocess_exec(
-                    *[sys.executable, "-P", "-m", "cli.forkserver", str(its.fileno())],
-                    env=self._environment,
-                    stdin=asyncio.subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=output,
-                    pass_fds=(its.fileno(),),
-                    process_group=0,
-                    preexec_fn=dies_with_parent(),
-                )
-            except BaseException:
-                mine.close()
-                raise
-        self._channel = mine
-        asyncio.get_running_loop().add_reader(mine, self._hear, mine)
-
-    def _hear(self, channel: socket.socket) -> None:
-        try:
-            message = channel.recv(REPORT_BYTES)
-        except BlockingIOError:
-            return
-        except OSError:
-            message = b""
-        if message:
-            self._note(json.loads(message))
-        elif channel is self._channel:
-            self._gone()
-
-    def _note(self, report: Mapping[str, int | str]) -> None:
-        if "ended" in report:
-            if (ended := self._forks.pop(int(report["ended"]), None)) is not None:
-                ended.ends(int(report["code"]))
-            return
-        asked = self._asked
-        if asked is None or asked.done() or report["number"] != self._number:
-            # Whoever asked for it has gone.
-            if "started" in report:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(int(report["started"]), signal.SIGKILL)
-        elif "started" in report:
-            fork = self._forks[int(report["started"])] = Fork(int(report["started"]))
-            asked.set_result(fork)
-        else:
-            asked.set_exception(OSError(report["refused"]))
-
-    def _gone(self) -> None:
-        if self._channel is not None:
-            asyncio.get_running_loop().remove_reader(self._channel)
-            self._channel.close()
-            self._channel = None
-        for fork in self._forks.values():
-            fork.ends(-signal.SIGKILL)
-        self._forks.clear()
-        if self._asked is not None and not self._asked.done():
-            self._asked.set_exception(OSError("the process that it is copied from has ended"))
-
-
-def _ask(channel: socket.socket, request: bytes, environment: bytes, output: int) -> None:
-    """Sends a request; the environment in a file that only the copy reads, since it is large, and has secrets.
-
+    Before the first copy is made: what is loaded later writes into pages that are shared by then, and copies them.
     Raises OSError.
     """
-    document = os.memfd_create("environment")
+    missing = [entry for entry in entries if entry not in _LOADED]
+    if not missing:
+        return
     try:
-        with os.fdopen(os.dup(document), "wb") as file:
-            file.write(environment)
-        os.lseek(document, 0, os.SEEK_SET)
-        socket.send_fds(channel, [request], [document, output])
+        with _sparingly():
+            _LOADED.update((entry, _find(entry)) for entry in missing)
+    except Exception as fault:
+        raise OSError(f"{type(fault).__name__}: {fault}") from fault
+    give_back()
+    # The collector of a copy would otherwise write into every object.
+    gc.freeze()
+
+
+def start(name: str, entry: str, environment: Mapping[str, str], output: int) -> Fork:
+    """Starts a copy that runs ``entry``, which has been loaded, and prints to ``output``; raises OSError."""
+    function = _LOADED[entry]
+    parent = os.getpid()
+    # What stands in a buffer would be printed by each copy too.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # What a copy is told before it has its own dispositions waits until it has them.
+    signal.pthread_sigmask(signal.SIG_BLOCK, DISPOSITIONS)
+    try:
+        pid = os.fork()
+        if pid == 0:
+            _become(name, function, environment, output, parent)
+        # Here too, so that its group is there to be killed from now on.
+        with contextlib.suppress(OSError):
+            os.setpgid(pid, pid)
+        try:
+            return Fork(pid)
+        except OSError:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            raise
     finally:
-        os.close(document)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, DISPOSITIONS)
+
+
+def _find(entry: str) -> Callable[[], None]:
+    module, _, function = entry.partition(":")
+    found: Callable[[], None] = getattr(importlib.import_module(module), function)
+    return found
+
+
+@contextlib.contextmanager
+def _sparingly() -> Iterator[None]:
+    """Loads without what no part needs, and without the collector looking through all of it again and again."""
+    had = NOT_NEEDED in sys.modules
+    if not had:
+        sys.modules[NOT_NEEDED] = None  # type: ignore[assignment]  # to import it is an ImportError from now on
+    before = gc.get_threshold()
+    gc.set_threshold(*SELDOM)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        if not had:
+            del sys.modules[NOT_NEEDED]
+
+
+def _become(
+    name: str, function: Callable[[], None], environment: Mapping[str, str], output: int, parent: int
+) -> NoReturn:
+    """Runs ``function`` as a process of its own, as if it had been started alone."""
+
+    def run() -> None:
+        bind_to_parent(parent)
+        os.setpgid(0, 0)
+        _leave_descriptors(output)
+        _leave_signals()
+        if sys.version_info < (3, 12):
+            asyncio.set_event_loop_policy(None)  # it knows how programs are waited for
+        os.environ.clear()
+        forget_start(f"stanchion: {name}")
+        name_process(f"stn-{name}")
+        os.environ.update(environment)
+        function()
+
+    run_and_leave(run)
+
+
+def _leave_descriptors(output: int) -> None:
+    """Keeps none of the descriptors of the process that this one is a copy of; prints to ``output``."""
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+
+
+def _leave_signals() -> None:
+    """Takes signals as a process that has just been started does."""
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    for number, disposition in DISPOSITIONS.items():
+        signal.signal(number, disposition)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, DISPOSITIONS)

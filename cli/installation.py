@@ -13,8 +13,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cli import forks
 from cli.certificates import check_pair, self_signed
-from cli.forks import AVAILABLE, Forks
 from cli.http_probe import until_ready
 from cli.supervisor import Part, StartError, Supervisor
 from engine.embedded import EmbeddedOptions, FolderLock, check_version, command
@@ -32,7 +32,8 @@ class Options:
     """What to run and where; a port of 0 is chosen, ``ui_port`` None leaves Temporal's Web UI out.
 
     ``extra`` are environment variables for worker and API; ``log_dir`` takes their output.  ``isolated`` leaves out
-    the settings of the environment that we run in.
+    the settings of the environment that we run in.  ``copies``: worker and API are copies of this process, where that
+    can be; for a process that does nothing else.
     """
 
     data_dir: Path
@@ -43,6 +44,7 @@ class Options:
     log_dir: Path | None = None
     log_level: str = "error"
     isolated: bool = False
+    copies: bool = False
     tls_self_signed: bool = False
     tls_cert: Path | None = None
     tls_key: Path | None = None
@@ -130,6 +132,15 @@ class Installation:
             self._lock.release()
             self._lock = None
 
+    async def load_samples(self) -> None:
+        """Loads what is shipped to try Stanchion with (``cli.samples``); raises ``StartError``."""
+        assert self.supervisor is not None
+        environment = self._environment() | {"STANCHION_URL": self.url}
+        if self.tls:
+            environment["STANCHION_CA_FILE"] = str(self.tls[0])
+        if await self.supervisor.once(Part("samples", module("cli.samples"), environment)) != 0:
+            raise StartError(f"The samples could not be loaded.{self._where_to_look()}")
+
     async def __aenter__(self) -> Installation:
         await self.start()
         return self
@@ -175,8 +186,8 @@ class Installation:
         facts: dict[str, object] = {"temporal": temporal.address, "temporal_ui": self.ui_url}
         if not self.only_temporal:
             facts["url"] = self.url
-        forks = Forks(strangers) if AVAILABLE and not self.only_temporal else None
-        return Supervisor(parts, self.options.log_dir, self.data_dir / STATE_FILE, facts, forks=forks)
+        copies = self.options.copies and forks.available()
+        return Supervisor(parts, self.options.log_dir, self.data_dir / STATE_FILE, facts, copies=copies)
 
     def _environment(self) -> dict[str, str]:
         ours = {
@@ -209,8 +220,9 @@ class Installation:
 
     async def _prepared_and_serving(self, supervisor: Supervisor) -> None:
         if not self.only_temporal:
-            # The worker prepares before it works, and the API answers for both.
-            await until_ready(self.reach, self.port, tls=self.tls is not None)
+            # By number: a name would be looked up by a thread.  The worker prepares, and the API answers for both.
+            address = self.reach if ":" in self.reach else socket.gethostbyname(self.reach)
+            await until_ready(address, self.port, tls=self.tls is not None)
         elif await supervisor.once(Part("prepare", module("cli.prepare", "temporal"), self._environment())) != 0:
             raise StartError(f"Temporal could not be prepared.{self._where_to_look()}")
 
@@ -266,6 +278,8 @@ async def run(installation: Installation, when_ready: Callable[[Installation], A
     def on_signal() -> None:
         (installation.hurry if stop.is_set() else stop).set()
 
+    if installation.options.copies:
+        forks.wait_without_threads()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, on_signal)

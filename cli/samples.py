@@ -1,11 +1,13 @@
 """The shipped playbooks, a few assets to try them on, and a sample of intelligence; loading them twice changes nothing.
 
-Playbooks and assets go over HTTP; intelligence has no route, since a source has 250,000 entries.
+Playbooks and assets go over HTTP; intelligence has no route, since a source has 250,000 entries.  ``python -m
+cli.samples`` loads all of it, a program of its own so that ``stanchion up`` stays small and without threads.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -63,3 +65,15 @@ def load_intelligence(database_url: str) -> None:
         load_sample(database)
     finally:
         database.close()
+
+
+def main() -> None:
+    """Loads everything into the installation of the settings, by ``STANCHION_URL`` and ``STANCHION_ADMIN_TOKEN``."""
+    from settings import settings
+
+    load(os.environ["STANCHION_URL"], os.environ["STANCHION_ADMIN_TOKEN"])
+    load_intelligence(settings().database)
+
+
+if __name__ == "__main__":
+    main()

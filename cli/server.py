@@ -49,11 +49,7 @@ def up(
 
     async def serve(installation: Installation) -> int:
         if samples:
-            from cli.samples import load, load_intelligence
-
-            certificate = installation.tls[0] if installation.tls else None
-            await asyncio.to_thread(load, installation.url, installation.token, certificate)
-            await asyncio.to_thread(load_intelligence, installation.database)
+            await installation.load_samples()
         _announce(installation, as_json)
         await asyncio.Event().wait()
         return 0
@@ -66,6 +62,7 @@ def up(
         temporal_port,
         ui,
         log_dir,
+        copies=True,
         tls_self_signed=tls_self_signed,
         tls_cert=tls_cert,
         tls_key=tls_key,

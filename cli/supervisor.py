@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from cli.forks import Forks
+from cli import forks
 from engine.processes import dies_with_parent
 
 FIRST_PAUSE = 0.1
@@ -29,10 +29,6 @@ DEATHS_BEFORE_READY = 4
 """A part that dies so often before the installation was ever ready will not come up by itself."""
 
 
-KILLED_SECONDS = 5.0
-"""Time for the news that a killed part has ended."""
-
-
 class StartError(Exception):
     """The installation cannot start; the message is a sentence for the operator."""
 
@@ -42,7 +38,7 @@ class Part:
     """One child process.  ``stop_seconds`` is what it may take to end by itself; ``inherit`` are descriptors.
 
     ``chatty``: what it prints on stdout is of no use to anyone.  ``forked``, as ``module:function``, is what the part
-    runs where its supervisor has ``forks``, in place of ``command``.
+    runs where its supervisor makes ``copies``, in place of ``command``.
     """
 
     name: str
@@ -86,7 +82,8 @@ class Supervisor:
     """Runs ``parts``, which are started in their order and stopped in the reverse order.
 
     ``log_dir``: their output goes into one file each there, otherwise to the supervisor's stderr.
-    ``state_file`` is rewritten with the process ids at each change.  ``forks`` starts the parts that are ``forked``.
+    ``state_file`` is rewritten with the process ids at each change.  ``copies``: the parts that are ``forked`` are
+    copies of this process, as long as it has one thread (``cli.forks``).
     """
 
     parts: Sequence[Part]
@@ -94,7 +91,7 @@ class Supervisor:
     state_file: Path | None = None
     facts: dict[str, object] = field(default_factory=dict)
     on_note: Callable[[str], None] = lambda text: print(text, file=sys.stderr, flush=True)
-    forks: Forks | None = None
+    copies: bool = False
     _children: dict[str, _Child] = field(default_factory=dict, init=False)
     _ready: bool = field(default=False, init=False)
     _failed: asyncio.Event = field(default_factory=asyncio.Event, init=False)
@@ -119,8 +116,6 @@ class Supervisor:
     def state(self) -> dict[str, object]:
         """Process ids, whether everything works, and the ``facts``."""
         pids = {name: child.process.pid for name, child in self._children.items() if child.process is not None}
-        if self.forks is not None and self.forks.pid is not None:
-            pids["forkserver"] = self.forks.pid
         return {"ready": self._ready, "pids": {"supervisor": os.getpid(), **pids}, **self.facts}
 
     async def failure(self) -> str:
@@ -137,8 +132,6 @@ class Supervisor:
                     await child.task
             if child.process is not None and child.process.returncode is None:
                 await self._end(child.process, child.part.stop_seconds, hurry or asyncio.Event())
-        if self.forks is not None:
-            await self.forks.end()
         if self.state_file is not None:
             self.state_file.unlink(missing_ok=True)
 
@@ -189,8 +182,9 @@ class Supervisor:
             if self.log_dir is not None:
                 self.log_dir.mkdir(parents=True, exist_ok=True)
                 output = stack.enter_context((self.log_dir / f"{part.name}.log").open("ab")).fileno()
-            if part.forked is not None and self.forks is not None:
-                child.process = await self.forks.start(part.name, part.forked, part.environment, output)
+            if part.forked is not None and self.copies and forks.alone():
+                forks.load([part.forked, *(one.forked for one in self.parts if one.forked is not None)])
+                child.process = forks.start(part.name, part.forked, part.environment, output)
                 return
             child.process = await asyncio.create_subprocess_exec(
                 *part.command,
@@ -211,9 +205,7 @@ class Supervisor:
         await asyncio.wait({ended, hurried}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         hurried.cancel()
         _signal_group(process, signal.SIGKILL)
-        # The end of a copy is told by what it was copied from, which may be stuck; that is ended last, and by a kill.
-        await asyncio.wait({ended}, timeout=KILLED_SECONDS)
-        ended.cancel()
+        await ended
 
     def _write_state(self) -> None:
         if self.state_file is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -11,6 +12,7 @@ import time
 import traceback
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import NoReturn
 
 SECONDS_TO_TELL = 0.2
@@ -42,6 +44,29 @@ def name_process(name: str) -> None:
     """Names this process in ``ps`` and ``top``, by 15 characters at most (prctl(2), Linux)."""
     if _LIBC is not None:
         _LIBC.prctl(_PR_SET_NAME, name.encode(), 0, 0, 0)
+
+
+def forget_start(title: str) -> None:
+    """Takes out what the kernel shows of how this process was started: its arguments become ``title`` (Linux).
+
+    For a copy of another process: the environment of that one, which may have secrets, is not its own.  What is in
+    ``os.environ`` must have been taken out before.
+    """
+    if _LIBC is None:
+        return
+    stat = Path("/proc/self/stat").read_text(encoding="ascii", errors="replace")
+    # Fields 48 to 51, see proc(5); the second, in parentheses, may hold anything.
+    arguments, arguments_end, environment, environment_end = map(int, stat.rpartition(")")[2].split()[45:49])
+    ctypes.memset(environment, 0, environment_end - environment)
+    ctypes.memset(arguments, 0, arguments_end - arguments)
+    ctypes.memmove(arguments, shown := title.encode()[: max(0, arguments_end - arguments - 1)], len(shown))
+
+
+def give_back() -> None:
+    """Gives memory that is free back to the system, where the C library can do so (malloc_trim(3), glibc)."""
+    with contextlib.suppress(AttributeError):
+        if _LIBC is not None:
+            _LIBC.malloc_trim(0)
 
 
 def leave(code: int) -> NoReturn:

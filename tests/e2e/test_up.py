@@ -22,7 +22,7 @@ from cli.showcases import STAKEHOLDER, TICKETS
 GUIDE_PLAYBOOK = "pb-11223344-5566-7788-99aa-bbccddeeff00"
 GUIDE_ASSET = "a1b2c3d4-e5f6-7890-abcd-ef1234567890"
 STANCHION = [sys.executable, "-m", "cli.main"]
-PARTS = {"supervisor", "temporal", "forkserver", "worker", "api"}
+PARTS = {"supervisor", "temporal", "worker", "api"}
 
 
 @dataclass(slots=True)
@@ -91,6 +91,11 @@ def is_alive(pid: int) -> bool:
         return False
 
 
+def shown(pid: int) -> str:
+    """The command line that the kernel shows of a process."""
+    return Path(f"/proc/{pid}/cmdline").read_text().strip("\0")
+
+
 def eventually(condition: Callable[[], bool]) -> None:
     """Waits until ``condition`` is true; the test's own failure after 30 s."""
     deadline = time.monotonic() + 90
@@ -135,27 +140,31 @@ def test_nothing_outlives_a_killed_supervisor(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("part", ["api", "worker", "temporal", "forkserver"])
+@pytest.mark.parametrize("part", ["api", "worker", "temporal"])
 def test_killed_part_comes_again_at_its_place(tmp_path: Path, part: str) -> None:
-    """A part that is killed is started again; the URL stays, and a run completes."""
+    """A part that is killed is started again, as what it was; the URL stays, and a run completes."""
     with up(tmp_path, "--samples") as running:
+        was = shown(running.pids()[part])
         before = running.pids()
         os.kill(before[part], signal.SIGKILL)
         eventually(lambda: running.pids()[part] != before[part])
         eventually(running.serves)
         done = running.command("run", GUIDE_PLAYBOOK, GUIDE_ASSET, "--watch")
         assert (done.returncode, done.stderr) == (0, "")
+        assert shown(running.pids()[part]) == was
 
 
 @pytest.mark.slow
 def test_admin_token_stands_in_no_environment(tmp_path: Path) -> None:
-    """What the kernel shows of each process's environment names no secret of ours, the API's neither."""
+    """Worker and API are copies, but the kernel shows nothing of the environment of what they are copied from."""
     token = "stn_not-to-be-seen-anywhere"
     with up(tmp_path, extra={"STANCHION_ADMIN_TOKEN": token}) as running:
         seen = {name: Path(f"/proc/{pid}/environ").read_bytes() for name, pid in running.pids().items()}
+        copies = {name: shown(running.pids()[name]) for name in ("worker", "api")}
         answer = httpx2.get(f"{running.url}/api/playbooks", headers={"Authorization": f"Bearer {token}"})
     assert answer.status_code == 200
     assert [name for name, text in seen.items() if token.encode() in text] == ["supervisor"]
+    assert copies == {"worker": "stanchion: worker", "api": "stanchion: api"}
 
 
 @pytest.mark.slow

@@ -1,20 +1,21 @@
-"""Parts that are copies of a process that has loaded what they need, with real ones."""
+"""Parts that are copies of their supervisor, which has loaded what they need, with real ones."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from cli.forks import Forks
-from cli.supervisor import Part, StartError, Supervisor
+from cli import forks
+from cli.supervisor import Part, Supervisor
 from tests.unit.cli.test_supervisor import eventually, is_alive, pids, stop_all
 
 PART = """
@@ -27,7 +28,8 @@ LOADED_BY = os.getpid()
 def sleeps():
     told = {{"loaded_by": LOADED_BY, "environment": dict(os.environ), "threads": threading.active_count()}}
     told["group"] = os.getpgid(0)
-    told["comm"] = pathlib.Path("/proc/self/comm").read_text().strip()
+    told["open"] = {{number: os.readlink(f"/proc/self/fd/{{number}}") for number in os.listdir("/proc/self/fd")
+                    if os.path.lexists(f"/proc/self/fd/{{number}}")}}
     draft = FOLDER / f"draft-{{os.getpid()}}"
     draft.write_text(json.dumps(told))
     draft.rename(FOLDER / f"told-{{os.getpid()}}")
@@ -57,34 +59,73 @@ def stops():
 def speaks():
     print("to stdout")
     print("to stderr", file=sys.stderr)
+
+
+def loops():
+    import asyncio
+
+    async def ask():
+        program = await asyncio.create_subprocess_exec(sys.executable, "-S", "-c", "print('of a program')",
+                                                       stdout=asyncio.subprocess.PIPE)
+        print((await program.communicate())[0], program.returncode, flush=True)
+
+    asyncio.run(ask())
+    time.sleep(600)
 """
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are copied on Linux alone")
+pytestmark = pytest.mark.skipif(not forks.available(), reason="processes are copied on Linux alone")
+
+
+@dataclass(frozen=True, slots=True)
+class Supervised:
+    """A supervisor in a process of its own (``tests.unit.cli.supervised``)."""
+
+    process: subprocess.Popen[str]
+
+    async def ended(self, code: int = 0) -> str:
+        """What it has printed when it has ended, with ``code``."""
+        await eventually(lambda: self.process.poll() is not None)
+        assert self.process.stdout is not None
+        told = self.process.stdout.read()
+        assert self.process.returncode == code, told
+        return told
+
+
+Supervise = Callable[..., Supervised]
 
 
 @pytest.fixture
-def forks(tmp_path: Path) -> Forks:
-    """A process that can load the module ``part``."""
+def supervise(tmp_path: Path) -> Iterator[Supervise]:
+    """Starts supervisors of parts that are ``name:function``; they are killed after the test."""
     (tmp_path / "part.py").write_text(PART.format(folder=str(tmp_path)))
-    return Forks({**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(Path.cwd())]), "OF_FORKS": "1"})
+    made: list[subprocess.Popen[str]] = []
+
+    def start(*parts: str, environment: Mapping[str, str] | None = None) -> Supervised:
+        paths = os.pathsep.join([str(tmp_path), str(Path.cwd())])
+        given = {**os.environ, "PYTHONPATH": paths, "OF_SUPERVISOR": "not theirs"}
+        given["OF_PARTS"] = json.dumps(dict(environment or {}))
+        line = [sys.executable, "-m", "tests.unit.cli.supervised", str(tmp_path), *parts]
+        made.append(subprocess.Popen(line, env=given, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
+        return Supervised(made[-1])
+
+    yield start
+    for process in made:
+        process.kill()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
 
 
-@pytest.fixture
-async def supervise(tmp_path: Path, forks: Forks) -> AsyncIterator[Callable[..., Supervisor]]:
-    """Makes a supervisor that is stopped after the test, in a hurry."""
-    made: list[Supervisor] = []
-
-    def make(*parts: Part) -> Supervisor:
-        made.append(Supervisor(parts, tmp_path, tmp_path / "run.json", on_note=lambda _: None, forks=forks))
-        return made[-1]
-
-    yield make
-    await stop_all(made)
+async def running(folder: Path, *names: str) -> dict[str, int]:
+    """The process ids, once ``names`` run."""
+    await eventually(lambda: (folder / "run.json").exists() and {*names} <= pids(folder).keys())
+    return pids(folder)
 
 
-def part(name: str, function: str, environment: Mapping[str, str] | None = None, **options: float) -> Part:
-    """A part that runs ``function`` of the module of these tests."""
-    return Part(name, [], dict(environment or {}), forked=f"part:{function}", **options)  # type: ignore[arg-type]
+async def again(folder: Path, name: str, before: int) -> dict[str, int]:
+    """The process ids, once ``name`` has another one than ``before``."""
+    await eventually(lambda: pids(folder)[name] != before)
+    return pids(folder)
 
 
 async def told(folder: Path, pid: int) -> dict[str, object]:
@@ -94,139 +135,120 @@ async def told(folder: Path, pid: int) -> dict[str, object]:
     return found
 
 
-async def test_copy_is_a_process_of_its_own(supervise: Callable[..., Supervisor], tmp_path: Path) -> None:
+def shown(pid: int, what: str) -> str:
+    """What the kernel shows of a process."""
+    return Path(f"/proc/{pid}/{what}").read_text().strip("\0\n")
+
+
+async def test_copy_is_a_process_of_its_own(supervise: Supervise, tmp_path: Path) -> None:
     """It has its own id, group and name, the environment that it was given and no other, and what was loaded before."""
-    supervisor = supervise(part("one", "sleeps", {"GIVEN": "x" * 400_000}))
-    await supervisor.start()
-    found = pids(tmp_path)
+    supervise("one:sleeps", environment={"GIVEN": "by the supervisor"})
+    found = await running(tmp_path, "one")
     said = await told(tmp_path, found["one"])
-    assert said["loaded_by"] == found["forkserver"] != found["one"]
-    assert said["group"] == found["one"]
-    assert (said["comm"], said["threads"]) == ("stn-one", 1)
-    assert said["environment"] == {"GIVEN": "x" * 400_000}
+    assert said["loaded_by"] == found["supervisor"] != found["one"]
+    assert (said["group"], said["threads"]) == (found["one"], 1)
+    assert said["environment"] == {"GIVEN": "by the supervisor"}
+    log = str(tmp_path / "one.log")
+    assert said["open"] == {"0": os.devnull, "1": log, "2": log}
 
 
-async def test_killed_copy_is_made_again(supervise: Callable[..., Supervisor], tmp_path: Path) -> None:
+async def test_kernel_shows_what_the_copy_is(supervise: Supervise, tmp_path: Path) -> None:
+    """Its name and arguments are its own, and nothing is shown of the environment of its supervisor."""
+    supervise("one:sleeps")
+    found = await running(tmp_path, "one")
+    await told(tmp_path, found["one"])
+    assert (shown(found["one"], "comm"), shown(found["one"], "cmdline")) == ("stn-one", "stanchion: one")
+    assert shown(found["one"], "environ") == ""
+    assert "OF_SUPERVISOR" in shown(found["supervisor"], "environ")
+
+
+async def test_killed_copy_is_made_again(supervise: Supervise, tmp_path: Path) -> None:
     """After kill -9 another copy of the same process runs."""
-    supervisor = supervise(part("one", "sleeps"))
-    await supervisor.start()
-    before = pids(tmp_path)
+    supervise("one:sleeps", "two:sleeps")
+    before = await running(tmp_path, "one", "two")
     os.kill(before["one"], signal.SIGKILL)
-    await eventually(lambda: pids(tmp_path)["one"] != before["one"])
-    after = pids(tmp_path)
-    assert after["forkserver"] == before["forkserver"]
-    assert (await told(tmp_path, after["one"]))["loaded_by"] == before["forkserver"]
+    after = await again(tmp_path, "one", before["one"])
+    assert (await told(tmp_path, after["one"]))["loaded_by"] == before["supervisor"]
+    assert after["two"] == before["two"]
 
 
-async def test_copies_die_with_what_they_are_copied_from(supervise: Callable[..., Supervisor], tmp_path: Path) -> None:
-    """When the process that they are copied from is killed, they end too, and all of it is started anew."""
-    supervisor = supervise(part("one", "sleeps"), part("two", "sleeps"))
-    await supervisor.start()
-    supervisor.ready()
-    before = pids(tmp_path)
-    os.kill(before["forkserver"], signal.SIGKILL)
-    await eventually(lambda: not set(pids(tmp_path).values()) - {os.getpid()} & set(before.values()))
-    await eventually(lambda: not any(is_alive(pid) for name, pid in before.items() if name != "supervisor"))
-    after = pids(tmp_path)
-    assert after.keys() == before.keys()
-    for name in ("one", "two"):
-        assert (await told(tmp_path, after[name]))["loaded_by"] == after["forkserver"]
+async def test_copies_die_with_their_supervisor(supervise: Supervise, tmp_path: Path) -> None:
+    """When it is killed, they end too."""
+    supervised = supervise("one:sleeps", "two:sleeps")
+    found = await running(tmp_path, "one", "two")
+    supervised.process.kill()
+    await eventually(lambda: not any(is_alive(pid) for pid in found.values()))
 
 
 @pytest.mark.parametrize(("function", "ending"), [("leaves", "exit code 7"), ("breaks", "exit code 1")])
-async def test_end_of_a_copy_is_told(
-    supervise: Callable[..., Supervisor], tmp_path: Path, function: str, ending: str
-) -> None:
+async def test_end_of_a_copy_is_told(supervise: Supervise, tmp_path: Path, function: str, ending: str) -> None:
     """How it ended is what a program that ends so would say; what it raised stands in its log."""
-    supervisor = supervise(part("one", function))
-    await supervisor.start()
-    assert (await asyncio.wait_for(supervisor.failure(), 60)).endswith(ending)
+    assert (await supervise(f"one:{function}").ended()).splitlines()[-1].endswith(ending)
     assert ("ValueError: it broke" in (tmp_path / "one.log").read_text()) == (function == "breaks")
 
 
-async def test_copy_prints_into_its_own_log(supervise: Callable[..., Supervisor], tmp_path: Path) -> None:
-    """Each part has its own file, though both are copies of one process."""
-    supervisor = supervise(part("one", "sleeps"), part("two", "speaks"))
-    await supervisor.start()
-    await eventually(lambda: "to stdout" in (tmp_path / "two.log").read_text())
-    assert "to stderr" in (tmp_path / "two.log").read_text()
+async def test_copy_prints_into_its_own_log(supervise: Supervise, tmp_path: Path) -> None:
+    """Each part has its own file, and prints nothing of what its supervisor was about to print."""
+    said = await supervise("one:sleeps", "two:speaks").ended()
+    assert said.splitlines()[-1] == "two ended 4 times, the last time with exit code 0"
+    assert sorted((tmp_path / "two.log").read_text().splitlines()) == ["to stderr"] * 4 + ["to stdout"] * 4
     assert (tmp_path / "one.log").read_text() == ""
+    assert said.count("in a buffer") == 1
 
 
-async def test_copy_takes_signals_and_libraries_as_any_process(
-    supervise: Callable[..., Supervisor], tmp_path: Path
-) -> None:
-    """What is told to all processes at once stops the parts in their own way, each by itself."""
-    supervisor = supervise(part("one", "stops"))
-    await supervisor.start()
-    before = pids(tmp_path)
+async def test_copy_takes_signals_and_libraries_as_any_process(supervise: Supervise, tmp_path: Path) -> None:
+    """A part that is told to stop does so in its own way, with a library that is of no use to what loads it."""
+    supervise("one:stops")
+    before = await running(tmp_path, "one")
     await eventually(lambda: "works" in (tmp_path / "one.log").read_text())
-    os.kill(before["forkserver"], signal.SIGTERM)
     os.kill(before["one"], signal.SIGTERM)
-    await eventually(lambda: pids(tmp_path)["one"] != before["one"])
+    await again(tmp_path, "one", before["one"])
     assert (tmp_path / "one.log").read_text().startswith("works with rich\nstops\n")
-    assert pids(tmp_path)["forkserver"] == before["forkserver"]
 
 
-async def test_stop_does_not_wait_for_news_that_do_not_come(
-    supervise: Callable[..., Supervisor], tmp_path: Path
-) -> None:
-    """What the parts are copied from is stuck: they are killed, and so is it."""
-    supervisor = supervise(part("one", "sleeps"))
-    await supervisor.start()
-    found = pids(tmp_path)
-    os.kill(found["forkserver"], signal.SIGSTOP)
-    await asyncio.wait_for(supervisor.stop(), 60)
-    assert [name for name, pid in found.items() if is_alive(pid)] == ["supervisor"]
+async def test_copy_has_an_event_loop_of_its_own(supervise: Supervise, tmp_path: Path) -> None:
+    """It starts one though it is made in the middle of another, and waits in it for programs."""
+    supervise("one:loops")
+    await running(tmp_path, "one")
+    await eventually(lambda: (tmp_path / "one.log").read_text() == "b'of a program\\n' 0\n")
 
 
-async def test_start_does_not_wait_for_ever(
-    supervise: Callable[..., Supervisor], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What the parts are copied from gives no answer: the start ends with a sentence."""
-    monkeypatch.setattr("cli.forks.ANSWER_SECONDS", 0.0)
-    with pytest.raises(StartError, match=r"one cannot be started: .* gave no answer in 0 s"):
-        await supervise(part("one", "sleeps")).start()
-
-
-async def test_what_cannot_be_loaded_is_named(supervise: Callable[..., Supervisor]) -> None:
+async def test_what_cannot_be_loaded_is_named(supervise: Supervise) -> None:
     """A module or a function that is not there ends the start with a sentence."""
-    supervisor = supervise(part("one", "nowhere"))
-    with pytest.raises(StartError, match=r"one cannot be started: .*'nowhere'"):
-        await supervisor.start()
+    said = await supervise("one:nowhere").ended()
+    assert "one cannot be started: AttributeError: module 'part' has no attribute 'nowhere'" in said
 
 
-async def test_stop_ends_everything(supervise: Callable[..., Supervisor], tmp_path: Path) -> None:
-    """Parts get SIGTERM, and what they were copied from has gone too."""
-    supervisor = supervise(part("one", "sleeps", stop_seconds=600))
-    await supervisor.start()
-    found = pids(tmp_path)
-    await asyncio.wait_for(supervisor.stop(), 60)
-    assert [name for name, pid in found.items() if is_alive(pid)] == ["supervisor"]
+async def test_stop_ends_everything(supervise: Supervise, tmp_path: Path) -> None:
+    """Parts get SIGTERM, and the supervisor ends after them."""
+    supervised = supervise("one:sleeps", "two:sleeps")
+    found = await running(tmp_path, "one", "two")
+    supervised.process.send_signal(signal.SIGTERM)
+    await supervised.ended()
+    assert [name for name, pid in found.items() if is_alive(pid)] == []
 
 
-async def test_copy_that_is_told_to_stop_at_once_stops(supervise: Callable[..., Supervisor], tmp_path: Path) -> None:
+async def test_copy_that_is_told_to_stop_at_once_stops(supervise: Supervise, monkeypatch: pytest.MonkeyPatch) -> None:
     """SIGTERM that comes before the copy has settled in is not lost: nobody would send it again."""
-    supervisor = supervise(part("one", "sleeps", stop_seconds=600))
-    for _ in range(20):
+    monkeypatch.setenv("AT_ONCE", "20")
+    await supervise("one:sleeps").ended()
+
+
+async def test_process_with_threads_is_not_copied(tmp_path: Path) -> None:
+    """A copy might wait for ever for what a thread had locked: the part is a program of its own."""
+    line = [sys.executable, "-S", "-c", "import time; time.sleep(600)"]
+    parts = [Part("one", line, dict(os.environ), forked="not:loaded")]
+    supervisor = Supervisor(parts, tmp_path, tmp_path / "run.json", copies=True)
+    goes_on = threading.Event()
+    thread = threading.Thread(target=goes_on.wait)
+    thread.start()
+    try:
         await supervisor.start()
-        found = pids(tmp_path)
-        await asyncio.wait_for(supervisor.stop(), 60)
-        assert [name for name, pid in found.items() if is_alive(pid)] == ["supervisor"]
-
-
-async def test_start_that_is_given_up_leaves_no_copy(forks: Forks, tmp_path: Path) -> None:
-    """Whoever asked for a copy and does not wait for it leaves nothing behind."""
-    with (tmp_path / "log").open("ab") as log:
-        asked = asyncio.create_task(forks.start("one", "part:sleeps", {}, log.fileno()))
-        await eventually(lambda: forks.pid is not None)
-        asked.cancel()
-        second = await forks.start("two", "part:sleeps", {}, log.fileno())
-    children = Path(f"/proc/{forks.pid}/task/{forks.pid}/children")
-    await eventually(lambda: children.read_text().split() == [str(second.pid)])
-    assert Path(f"/proc/{second.pid}/comm").read_text() == "stn-two\n"
-    await forks.end()
-    assert second.returncode == -signal.SIGKILL
+        await eventually(lambda: shown(pids(tmp_path)["one"], "cmdline").endswith("time.sleep(600)"))
+    finally:
+        goes_on.set()
+        thread.join()
+        await stop_all([supervisor])
 
 
 def test_loading_worker_and_api_starts_no_thread_and_opens_nothing() -> None:

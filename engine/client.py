@@ -10,13 +10,13 @@ from datetime import timedelta
 from typing import cast
 
 from temporalio.client import Client, GrpcCompression, PayloadLimitsConfig, RetryConfig
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.converter import DataConverter, DefaultFailureConverterWithEncodedAttributes
 from temporalio.envconfig import ClientConfig, ClientConnectConfig
 from temporalio.runtime import Runtime
 
 from engine.blobs import external_storage
 from engine.codec import EncryptionCodec, parse_keys
+from engine.converter import pydantic_json
 from engine.errors import TemporalUnreachable
 from engine.refusals import explained, refusal
 from engine.tracing import tracing
@@ -36,7 +36,7 @@ def data_converter(settings: Settings, database: Database | None = None) -> Data
     With ``database``, large payloads are kept there (``engine.blobs``).
     Raises ``engine.codec.EncryptionKeyError`` when the key cannot be used.
     """
-    converter = pydantic_data_converter
+    converter = pydantic_json
     if database is not None:
         converter = replace(converter, external_storage=external_storage(database))
     if settings.encryption_key is None:

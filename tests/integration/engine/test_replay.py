@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 from temporalio.client import WorkflowHistory
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
+from engine.converter import pydantic_json
 from tests.integration.engine.told import HISTORIES as FOLDER
 from tests.integration.engine.told import TOLD, told
 from tests.stack import running_stack, stack_settings, states
@@ -26,7 +26,7 @@ SANDBOX = SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_
 async def test_a_saved_history_replays(path: Path, runner: WorkflowRunner) -> None:
     """The interpreter issues the same commands again, inside the SDK's sandbox and outside."""
     workflows = [PlaybookWorkflow, ScheduleWorkflow]
-    replayer = Replayer(workflows=workflows, workflow_runner=runner, data_converter=pydantic_data_converter)
+    replayer = Replayer(workflows=workflows, workflow_runner=runner, data_converter=pydantic_json)
     await replayer.replay_workflow(WorkflowHistory.from_json(path.stem, path.read_text()))
 
 

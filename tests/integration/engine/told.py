@@ -12,9 +12,9 @@ from typing import Any
 
 from google.protobuf.json_format import MessageToDict
 from temporalio.client import WorkflowHistory
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner, WorkflowInstance
 
+from engine.converter import pydantic_json
 from workflows.interpreter import PlaybookWorkflow
 from workflows.schedule import ScheduleWorkflow
 
@@ -28,7 +28,7 @@ async def told(path: Path) -> list[Any]:
     replayer = Replayer(
         workflows=[PlaybookWorkflow, ScheduleWorkflow],
         workflow_runner=listener,
-        data_converter=pydantic_data_converter,
+        data_converter=pydantic_json,
     )
     await replayer.replay_workflow(WorkflowHistory.from_json(path.stem, path.read_text()))
     return listener.commands

@@ -18,7 +18,6 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from temporalio.common import RawValue
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import ActivityEnvironment
 
 from activities.action import ActionContext
@@ -26,6 +25,7 @@ from activities.catalogue import ActionCatalogue, load_catalogue
 from activities.egress import EgressPolicy
 from activities.execute import ActionRunner
 from activities.secrets import EnvironmentSecrets, SecretChain
+from engine.converter import pydantic_json
 from playbooks.contract import ActionCall, ActionResult
 
 
@@ -113,7 +113,7 @@ class Stage:
             parameters={} if parameters is None else parameters,
             **call,
         )
-        payload = pydantic_data_converter.payload_converter.to_payload(request)
+        payload = pydantic_json.payload_converter.to_payload(request)
         return await self.environment.run(self.runner.execute, [RawValue(payload)])
 
 
@@ -127,7 +127,7 @@ def make_stage(
         secrets=SecretChain([EnvironmentSecrets(environment or {})]),
     )
     temporal = ActivityEnvironment()
-    temporal.payload_converter = pydantic_data_converter.payload_converter
+    temporal.payload_converter = pydantic_json.payload_converter
     return Stage(runner, temporal)
 
 

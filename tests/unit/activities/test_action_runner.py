@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable
 import pytest
 from temporalio.activity import ActivityCancellationDetails
 from temporalio.common import RawValue
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.exceptions import ApplicationError
 
 from activities import execute
@@ -20,6 +19,7 @@ from activities.action import Action, ActionContext, ActionError, Rehearsal
 from activities.catalogue import ActionCatalogue, load_catalogue
 from activities.core import AnyObject
 from activities.execute import OUTPUT_LIMIT
+from engine.converter import pydantic_json
 from playbooks.fields import MAX_DURATION
 from tests.unit.activities.action_support import Stage, make_stage
 
@@ -67,7 +67,7 @@ async def test_an_unknown_action_is_not_retried(stage: Stage) -> None:
 
 async def test_a_payload_that_is_no_call_fails_for_good(stage: Stage) -> None:
     """A worker that is sent nonsense says so, instead of trying again for ever."""
-    payload = pydantic_data_converter.payload_converter.to_payload({"nonsense": 1})
+    payload = pydantic_json.payload_converter.to_payload({"nonsense": 1})
     with pytest.raises(ApplicationError) as raised:
         await stage.environment.run(stage.runner.execute, [RawValue(payload)])
     assert (raised.value.type, raised.value.non_retryable) == ("invalid_call", True)

@@ -23,6 +23,7 @@ from engine.ports import bind_free
 LOOPBACK = "127.0.0.1"
 READY_SECONDS = 120.0
 STATE_FILE = "run.json"
+TOKEN = "STANCHION_ADMIN_TOKEN"
 TOKEN_FILE = "admin-token"
 STOP_SECONDS = 10.0
 
@@ -100,7 +101,7 @@ class Installation:
         ui = f", Temporal Web UI {self.ui_url}" if self.ui_url else ""
         if self.only_temporal:
             return f"Temporal is ready: {LOOPBACK}:{self.temporal_port}{ui}"
-        given = "STANCHION_ADMIN_TOKEN" if self._base.get("STANCHION_ADMIN_TOKEN") else self.data_dir / TOKEN_FILE
+        given = next((name for name in (TOKEN, f"{TOKEN}_FILE") if self._base.get(name)), self.data_dir / TOKEN_FILE)
         where = f"console at {self.url}/, interface at {self.url}/docs"
         return f"Stanchion is ready: {where}{ui}, admin token in {given}"
 
@@ -113,7 +114,7 @@ class Installation:
             self._choose_ports()
             if not self.only_temporal:
                 self.tls = self._certificate()
-                self.token = self._base.get("STANCHION_ADMIN_TOKEN", "") or admin_token(self.data_dir)
+                self.token = given_token(self._base) or admin_token(self.data_dir)
             supervisor = self.supervisor = self._supervisor(self._lock)
             await supervisor.start()
             await self._until_ready(supervisor)
@@ -136,6 +137,10 @@ class Installation:
         """Loads what is shipped to try Stanchion with (``cli.samples``); raises ``StartError``."""
         assert self.supervisor is not None
         environment = self._environment() | {"STANCHION_URL": self.url}
+        # The token as it was given, or from the data folder: the kernel shows a program's environment.
+        environment = without_token(environment) | {
+            name: value for name, value in self._base.items() if name.startswith(TOKEN)
+        }
         if self.tls:
             environment["STANCHION_CA_FILE"] = str(self.tls[0])
         if await self.supervisor.once(Part("samples", module("cli.samples"), environment)) != 0:
@@ -170,6 +175,8 @@ class Installation:
             self.temporal_port = claim(held, LOOPBACK, options.temporal_port, "--temporal-port")
             self.ui_port = None if options.ui_port is None else claim(held, LOOPBACK, options.ui_port, "--ui-port")
             self.port = 0 if self.only_temporal else claim(held, options.host, options.port, "--port")
+            # By number: a name would be looked up by a thread, and it could be looked up for the port.
+            self.address = self.reach if ":" in self.reach else socket.gethostbyname(self.reach)
 
     def _supervisor(self, lock: FolderLock) -> Supervisor:
         temporal = EmbeddedOptions(self.data_dir, self.temporal_port, self.ui_port, log_level=self.options.log_level)
@@ -178,9 +185,7 @@ class Installation:
         if not self.only_temporal:
             environment = self._environment()
             drain = drain_seconds(environment) + STOP_SECONDS
-            tokenless = {
-                name: value for name, value in environment.items() if not name.startswith("STANCHION_ADMIN_TOKEN")
-            }
+            tokenless = without_token(environment)
             parts.append(Part("worker", module("cli.work"), tokenless, drain, forked="cli.work:main"))
             parts.append(Part("api", module("cli.serve"), environment, STOP_SECONDS, forked="cli.serve:serve"))
         facts: dict[str, object] = {"temporal": temporal.address, "temporal_ui": self.ui_url}
@@ -196,13 +201,15 @@ class Installation:
             "STANCHION_PORT": str(self.port),
             "STANCHION_TEMPORAL_ADDRESS": f"{LOOPBACK}:{self.temporal_port}",
             "STANCHION_TEMPORAL_NAMESPACE": "default",
-            "STANCHION_ADMIN_TOKEN": self.token,
+            TOKEN: self.token,
         }
         if self.tls:
             ours |= {"STANCHION_TLS_CERT": str(self.tls[0]), "STANCHION_TLS_KEY": str(self.tls[1])}
         if self.ui_url and "STANCHION_TEMPORAL_UI_URL" not in self._base:
             ours["STANCHION_TEMPORAL_UI_URL"] = self.ui_url
-        return self._base | ours | dict(self.options.extra)
+        # A file has been read, and both together are refused.
+        base = dict(self._base) if self._base.get(TOKEN) else without_token(self._base)
+        return base | ours | dict(self.options.extra)
 
     async def _until_ready(self, supervisor: Supervisor) -> None:
         waiting = asyncio.ensure_future(self._prepared_and_serving(supervisor))
@@ -220,9 +227,8 @@ class Installation:
 
     async def _prepared_and_serving(self, supervisor: Supervisor) -> None:
         if not self.only_temporal:
-            # By number: a name would be looked up by a thread.  The worker prepares, and the API answers for both.
-            address = self.reach if ":" in self.reach else socket.gethostbyname(self.reach)
-            await until_ready(address, self.port, tls=self.tls is not None)
+            # The worker prepares before it works, and the API answers for both.
+            await until_ready(self.address, self.port, tls=self.tls is not None)
         elif await supervisor.once(Part("prepare", module("cli.prepare", "temporal"), self._environment())) != 0:
             raise StartError(f"Temporal could not be prepared.{self._where_to_look()}")
 
@@ -256,6 +262,22 @@ def drain_seconds(environment: Mapping[str, str]) -> float:
         return float(text)
     except ValueError as fault:
         raise StartError(f"STANCHION_DRAIN_SECONDS is not a number: {text!r}.") from fault
+
+
+def given_token(environment: Mapping[str, str]) -> str:
+    """The token with every permission that the operator gives, by a variable or in a file; raises ``StartError``."""
+    token, file = environment.get(TOKEN, ""), environment.get(f"{TOKEN}_FILE", "")
+    if token or not file:
+        return token
+    try:
+        return Path(file).read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as fault:
+        raise StartError(f"{TOKEN}_FILE: {file} cannot be read: {fault}.") from fault
+
+
+def without_token(environment: Mapping[str, str]) -> dict[str, str]:
+    """What nobody is given who does not check tokens."""
+    return {name: value for name, value in environment.items() if not name.startswith(TOKEN)}
 
 
 def admin_token(data_dir: Path) -> str:

@@ -68,10 +68,12 @@ def load_intelligence(database_url: str) -> None:
 
 
 def main() -> None:
-    """Loads everything into the installation of the settings, by ``STANCHION_URL`` and ``STANCHION_ADMIN_TOKEN``."""
+    """Loads everything into the installation of the settings, at ``STANCHION_URL``, as the first administrator."""
+    from cli.installation import admin_token
     from settings import settings
 
-    load(os.environ["STANCHION_URL"], os.environ["STANCHION_ADMIN_TOKEN"])
+    given = settings().admin_token
+    load(os.environ["STANCHION_URL"], given.get_secret_value() if given else admin_token(settings().data_dir))
     load_intelligence(settings().database)
 
 

@@ -49,9 +49,13 @@ def name_process(name: str) -> None:
 def forget_start(title: str) -> None:
     """Takes out what the kernel shows of how this process was started: its arguments become ``title`` (Linux).
 
-    For a copy of another process: the environment of that one, which may have secrets, is not its own.  What is in
-    ``os.environ`` must have been taken out before.
+    For a copy of another process: the environment of that one, which may have secrets, is not its own. ``os.environ``
+    is empty afterwards.
     """
+    for name in list(os.environ):
+        # A variable without a name cannot be taken out; it is wiped with the rest.
+        with contextlib.suppress(OSError):
+            del os.environ[name]
     if _LIBC is None:
         return
     stat = Path("/proc/self/stat").read_text(encoding="ascii", errors="replace")
@@ -69,19 +73,30 @@ def give_back() -> None:
             _LIBC.malloc_trim(0)
 
 
+def flush_output() -> None:
+    """Writes out what was printed, as far as that can be done: somebody may have closed it, or its disk be full."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, OSError, ValueError):
+            stream.flush()
+
+
 def leave(code: int) -> NoReturn:
     """Ends this process with ``code``, at once, once all its work is done.
 
     Not by ``sys.exit`` where Temporal's SDK was used: a thread of it that ends while the interpreter does aborts the
     process now and then.
     """
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+    try:
+        flush_output()
+    finally:
+        os._exit(code)
 
 
 def run_and_leave(function: Callable[[], None]) -> NoReturn:
-    """Runs ``function`` in this process, a copy of another, and ends it as a program ends that runs nothing else."""
+    """Runs ``function`` in this process, a copy of another, and ends it as a program ends that runs nothing else.
+
+    Whatever happens: what comes back from here would go on as the process that was copied.
+    """
     code = 1
     try:
         function()
@@ -92,7 +107,8 @@ def run_and_leave(function: Callable[[], None]) -> NoReturn:
             print(end.code, file=sys.stderr)
     except BaseException:
         traceback.print_exc()
-    leave(code)
+    finally:
+        leave(code)
 
 
 def leave_within(seconds: float, code: int = 0) -> None:

@@ -1,7 +1,9 @@
 """A supervisor in a process of its own, which has one thread: ``python -m tests.unit.cli.supervised FOLDER PART...``.
 
-A part is ``name:function`` of the module ``part`` in the folder.  What the supervisor notes is printed, as is what ends
-its start; SIGTERM stops.  With ``AT_ONCE``, a number, it is stopped at once instead, so often.
+A part is ``name:function`` of the module ``part`` in the folder, or a ``name`` alone for a program that sleeps.  What
+the supervisor notes is printed, as is what ends its start; SIGTERM stops.  Variables: ``AT_ONCE``, a number, has it
+stopped at once instead, so often; ``WITHOUT_PIDFD`` is a system that has none; ``WITHOUT_SIGCHLD`` is a parent that
+ignored it.
 """
 
 from __future__ import annotations
@@ -20,11 +22,12 @@ from cli.supervisor import Part, StartError, Supervisor
 async def supervise(folder: Path, names: list[str]) -> None:
     """Runs until SIGTERM, or until a part is given up."""
     environment = json.loads(os.environ["OF_PARTS"])
+    line = [sys.executable, "-S", "-c", "import time; time.sleep(600)"]
     parts = [
-        Part(name, ["/nonexistent"], environment, 600, forked=f"part:{function}")
+        Part(name, line, environment, 600, forked=f"part:{function}" if function else None)
         for name, _, function in (one.partition(":") for one in names)
     ]
-    supervisor = Supervisor(parts, folder, folder / "run.json", on_note=print, copies=True)
+    supervisor = Supervisor(parts, folder, folder / "run.json", on_note=print, copies=forks.available())
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     forks.wait_without_threads()
@@ -46,4 +49,8 @@ async def supervise(folder: Path, names: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    if "WITHOUT_PIDFD" in os.environ:
+        del os.pidfd_open
+    if "WITHOUT_SIGCHLD" in os.environ:
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     asyncio.run(supervise(Path(sys.argv[1]), sys.argv[2:]))

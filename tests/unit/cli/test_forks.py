@@ -104,6 +104,8 @@ def supervise(tmp_path: Path) -> Iterator[Supervise]:
         paths = os.pathsep.join([str(tmp_path), str(Path.cwd())])
         given = {**os.environ, "PYTHONPATH": paths, "OF_SUPERVISOR": "not theirs"}
         given["OF_PARTS"] = json.dumps(dict(environment or {}))
+        given.pop("PYTHONUNBUFFERED", None)
+        given[""] = "a variable without a name"
         line = [sys.executable, "-m", "tests.unit.cli.supervised", str(tmp_path), *parts]
         made.append(subprocess.Popen(line, env=given, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
         return Supervised(made[-1])
@@ -141,13 +143,16 @@ def shown(pid: int, what: str) -> str:
 
 
 async def test_copy_is_a_process_of_its_own(supervise: Supervise, tmp_path: Path) -> None:
-    """It has its own id, group and name, the environment that it was given and no other, and what was loaded before."""
+    """It has its own id, group and name, the environment that it was given, and what was loaded before.
+
+    What has no name cannot be taken out of an environment.
+    """
     supervise("one:sleeps", environment={"GIVEN": "by the supervisor"})
     found = await running(tmp_path, "one")
     said = await told(tmp_path, found["one"])
     assert said["loaded_by"] == found["supervisor"] != found["one"]
     assert (said["group"], said["threads"]) == (found["one"], 1)
-    assert said["environment"] == {"GIVEN": "by the supervisor"}
+    assert said["environment"] == {"GIVEN": "by the supervisor", "": "a variable without a name"}
     log = str(tmp_path / "one.log")
     assert said["open"] == {"0": os.devnull, "1": log, "2": log}
 
@@ -208,15 +213,50 @@ async def test_copy_takes_signals_and_libraries_as_any_process(supervise: Superv
 
 async def test_copy_has_an_event_loop_of_its_own(supervise: Supervise, tmp_path: Path) -> None:
     """It starts one though it is made in the middle of another, and waits in it for programs."""
-    supervise("one:loops")
+    supervise("a-program", "one:loops")
     await running(tmp_path, "one")
     await eventually(lambda: (tmp_path / "one.log").read_text() == "b'of a program\\n' 0\n")
 
 
-async def test_what_cannot_be_loaded_is_named(supervise: Supervise) -> None:
-    """A module or a function that is not there ends the start with a sentence."""
-    said = await supervise("one:nowhere").ended()
-    assert "one cannot be started: AttributeError: module 'part' has no attribute 'nowhere'" in said
+async def test_what_cannot_be_loaded_is_named(supervise: Supervise, tmp_path: Path) -> None:
+    """A module or a function that is not there ends the start with a sentence; the log says where."""
+    said = await supervise("one:sleeps", "two:nowhere").ended()
+    assert "part:nowhere: AttributeError: module 'part' has no attribute 'nowhere'" in said
+    assert "Traceback" in (tmp_path / "one.log").read_text()
+
+
+async def test_copy_that_cannot_print_ends(supervise: Supervise, tmp_path: Path) -> None:
+    """On a full disk it ends like any process, and does not go on as a second supervisor."""
+    (tmp_path / "one.log").symlink_to("/dev/full")
+    said = (await supervise("one:speaks").ended()).splitlines()
+    again = [f"one ended with exit code 1; it is started again in {pause} s" for pause in (0.1, 0.2, 0.4)]
+    assert said == ["in a buffer", *again, "one ended 4 times, the last time with exit code 1"]
+
+
+async def test_without_pidfd_parts_are_programs(
+    supervise: Supervise, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a system that cannot wait for a copy without a thread, everything starts and stops all the same."""
+    monkeypatch.setenv("WITHOUT_PIDFD", "1")
+    supervised = supervise("a-program", "one:sleeps")
+    found = await running(tmp_path, "a-program", "one")
+    await eventually(lambda: shown(found["one"], "cmdline").endswith("time.sleep(600)"))
+    supervised.process.send_signal(signal.SIGTERM)
+    await supervised.ended()
+    assert [name for name, pid in found.items() if is_alive(pid)] == []
+
+
+async def test_end_of_a_copy_is_noticed_where_sigchld_is_ignored(
+    supervise: Supervise, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who starts the supervisor may ignore SIGCHLD, and it inherits that: what died is started again, and it stops."""
+    monkeypatch.setenv("WITHOUT_SIGCHLD", "1")
+    supervised = supervise("one:sleeps")
+    before = await running(tmp_path, "one")
+    os.kill(before["one"], signal.SIGKILL)
+    await again(tmp_path, "one", before["one"])
+    supervised.process.send_signal(signal.SIGTERM)
+    assert "one ended with exit code 255" in await supervised.ended()
 
 
 async def test_stop_ends_everything(supervise: Supervise, tmp_path: Path) -> None:

@@ -127,7 +127,8 @@ def load(entries: Iterable[str], output: int) -> None:
             try:
                 _LOADED[entry] = _find(entry)
             except Exception as fault:
-                os.write(output, traceback.format_exc().encode())
+                with contextlib.suppress(OSError):
+                    os.write(output, traceback.format_exc().encode())
                 raise OSError(f"{entry}: {type(fault).__name__}: {fault}") from fault
     give_back()
     # The collector of a copy would otherwise write into every object.

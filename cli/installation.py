@@ -136,15 +136,19 @@ class Installation:
     async def load_samples(self) -> None:
         """Loads what is shipped to try Stanchion with (``cli.samples``); raises ``StartError``."""
         assert self.supervisor is not None
-        environment = self._environment() | {"STANCHION_URL": self.url}
-        # The token as it was given, or from the data folder: the kernel shows a program's environment.
-        environment = without_token(environment) | {
-            name: value for name, value in self._base.items() if name.startswith(TOKEN)
-        }
+        environment = without_token(self._environment()) | {"STANCHION_URL": self.url}
         if self.tls:
             environment["STANCHION_CA_FILE"] = str(self.tls[0])
-        if await self.supervisor.once(Part("samples", module("cli.samples"), environment)) != 0:
-            raise StartError(f"The samples could not be loaded.{self._where_to_look()}")
+        # By a pipe: the kernel shows a program's environment, and a file may be one that is read once.
+        reader, writer = os.pipe()
+        try:
+            os.write(writer, self.token.encode())
+            os.close(writer)
+            part = Part("samples", module("cli.samples", str(reader)), environment, inherit=(reader,))
+            if await self.supervisor.once(part) != 0:
+                raise StartError(f"The samples could not be loaded.{self._where_to_look()}")
+        finally:
+            os.close(reader)
 
     async def __aenter__(self) -> Installation:
         await self.start()
@@ -175,7 +179,7 @@ class Installation:
             self.temporal_port = claim(held, LOOPBACK, options.temporal_port, "--temporal-port")
             self.ui_port = None if options.ui_port is None else claim(held, LOOPBACK, options.ui_port, "--ui-port")
             self.port = 0 if self.only_temporal else claim(held, options.host, options.port, "--port")
-            # By number: a name would be looked up by a thread, and it could be looked up for the port.
+            # By number, since asyncio looks a name up in a thread; the port has just been bound to it.
             self.address = self.reach if ":" in self.reach else socket.gethostbyname(self.reach)
 
     def _supervisor(self, lock: FolderLock) -> Supervisor:
@@ -207,9 +211,8 @@ class Installation:
             ours |= {"STANCHION_TLS_CERT": str(self.tls[0]), "STANCHION_TLS_KEY": str(self.tls[1])}
         if self.ui_url and "STANCHION_TEMPORAL_UI_URL" not in self._base:
             ours["STANCHION_TEMPORAL_UI_URL"] = self.ui_url
-        # A file has been read, and both together are refused.
-        base = dict(self._base) if self._base.get(TOKEN) else without_token(self._base)
-        return base | ours | dict(self.options.extra)
+        # The token was read where it is in a file.
+        return without_token(self._base) | ours | dict(self.options.extra)
 
     async def _until_ready(self, supervisor: Supervisor) -> None:
         waiting = asyncio.ensure_future(self._prepared_and_serving(supervisor))
@@ -267,12 +270,17 @@ def drain_seconds(environment: Mapping[str, str]) -> float:
 def given_token(environment: Mapping[str, str]) -> str:
     """The token with every permission that the operator gives, by a variable or in a file; raises ``StartError``."""
     token, file = environment.get(TOKEN, ""), environment.get(f"{TOKEN}_FILE", "")
-    if token or not file:
+    if not file:
         return token
+    if token:
+        raise StartError(f"{TOKEN} and {TOKEN}_FILE are both set: leave one out.")
     try:
-        return Path(file).read_text(encoding="utf-8").rstrip("\r\n")
+        token = Path(file).read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as fault:
         raise StartError(f"{TOKEN}_FILE: {file} cannot be read: {fault}.") from fault
+    if not token:
+        raise StartError(f"{TOKEN}_FILE: {file} is empty.")
+    return token
 
 
 def without_token(environment: Mapping[str, str]) -> dict[str, str]:
@@ -302,6 +310,8 @@ async def run(installation: Installation, when_ready: Callable[[Installation], A
 
     if installation.options.copies:
         forks.wait_without_threads()
+    # Who started us may ignore it: nobody would be told then how a process has ended.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, on_signal)

@@ -1,13 +1,14 @@
 """The shipped playbooks, a few assets to try them on, and a sample of intelligence; loading them twice changes nothing.
 
 Playbooks and assets go over HTTP; intelligence has no route, since a source has 250,000 entries.  ``python -m
-cli.samples`` loads all of it, a program of its own so that ``stanchion up`` stays small and without threads.
+cli.samples DESCRIPTOR`` loads all of it, a program of its own so that ``stanchion up`` stays small and without threads.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -68,12 +69,11 @@ def load_intelligence(database_url: str) -> None:
 
 
 def main() -> None:
-    """Loads everything into the installation of the settings, at ``STANCHION_URL``, as the first administrator."""
-    from cli.installation import admin_token
+    """Loads everything into the installation of the settings, at ``STANCHION_URL``; the token is in a descriptor."""
     from settings import settings
 
-    given = settings().admin_token
-    load(os.environ["STANCHION_URL"], given.get_secret_value() if given else admin_token(settings().data_dir))
+    with os.fdopen(int(sys.argv[1]), encoding="utf-8") as file:
+        load(os.environ["STANCHION_URL"], file.read())
     load_intelligence(settings().database)
 
 

@@ -183,7 +183,7 @@ class Supervisor:
                 self.log_dir.mkdir(parents=True, exist_ok=True)
                 output = stack.enter_context((self.log_dir / f"{part.name}.log").open("ab")).fileno()
             if part.forked is not None and self.copies and forks.alone():
-                forks.load([one.forked for one in self.parts if one.forked is not None], output)
+                forks.load([part.forked, *(one.forked for one in self.parts if one.forked is not None)], output)
                 child.process = forks.start(part.name, part.forked, part.environment, output)
                 return
             child.process = await asyncio.create_subprocess_exec(

@@ -17,6 +17,9 @@ from typing import NoReturn
 
 SECONDS_TO_TELL = 0.2
 
+OUTPUT_LOST = 120
+"""Exit code of a process whose output could not be written, as Python's own."""
+
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
 _LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
@@ -50,7 +53,7 @@ def forget_start(title: str) -> None:
     """Takes out what the kernel shows of how this process was started: its arguments become ``title`` (Linux).
 
     For a copy of another process: the environment of that one, which may have secrets, is not its own. ``os.environ``
-    is empty afterwards.
+    is empty afterwards, but for a variable without a name.
     """
     for name in list(os.environ):
         # A variable without a name cannot be taken out; it is wiped with the rest.
@@ -73,21 +76,29 @@ def give_back() -> None:
             _LIBC.malloc_trim(0)
 
 
-def flush_output() -> None:
-    """Writes out what was printed, as far as that can be done: somebody may have closed it, or its disk be full."""
+def flush_output() -> bool:
+    """Writes out what was printed, and returns whether that was possible: its disk may be full."""
+    written = True
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(AttributeError, OSError, ValueError):
-            stream.flush()
+        try:
+            # None, and closed, is what a process has that was started without one.
+            if stream is not None and not stream.closed:
+                stream.flush()
+        except (OSError, ValueError):
+            written = False
+    return written
 
 
 def leave(code: int) -> NoReturn:
     """Ends this process with ``code``, at once, once all its work is done.
 
+    As Python does, with 120 in place of 0 where what it printed is lost.
     Not by ``sys.exit`` where Temporal's SDK was used: a thread of it that ends while the interpreter does aborts the
     process now and then.
     """
     try:
-        flush_output()
+        if not flush_output():
+            code = code or OUTPUT_LOST
     finally:
         os._exit(code)
 

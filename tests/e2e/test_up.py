@@ -174,6 +174,19 @@ def test_admin_token_stands_in_no_environment(tmp_path: Path, way: str) -> None:
 
 
 @pytest.mark.slow
+def test_parent_that_ignores_its_children_changes_nothing(tmp_path: Path) -> None:
+    """SIGCHLD is inherited as ignored: how a program has ended is known all the same, the one with the samples too."""
+    mine = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        with up(tmp_path, "--samples") as running:
+            signal.signal(signal.SIGCHLD, mine)
+            listed = json.loads(running.command("playbook", "list", "--json").stdout)
+    finally:
+        signal.signal(signal.SIGCHLD, mine)
+    assert len(listed["data"]) == 4
+
+
+@pytest.mark.slow
 def test_second_installation_on_the_folder_is_refused(tmp_path: Path) -> None:
     """The second one ends with a sentence and exit code 1, the first one goes on."""
     with up(tmp_path) as running:

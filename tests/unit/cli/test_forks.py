@@ -61,6 +61,10 @@ def speaks():
     print("to stderr", file=sys.stderr)
 
 
+def whispers():
+    print("to stdout alone")
+
+
 def loops():
     import asyncio
 
@@ -225,12 +229,13 @@ async def test_what_cannot_be_loaded_is_named(supervise: Supervise, tmp_path: Pa
     assert "Traceback" in (tmp_path / "one.log").read_text()
 
 
-async def test_copy_that_cannot_print_ends(supervise: Supervise, tmp_path: Path) -> None:
-    """On a full disk it ends like any process, and does not go on as a second supervisor."""
+@pytest.mark.parametrize(("function", "code"), [("speaks", 1), ("whispers", 120)])
+async def test_copy_that_cannot_print_ends(supervise: Supervise, tmp_path: Path, function: str, code: int) -> None:
+    """On a full disk it ends like any process that runs Python, and does not go on as a second supervisor."""
     (tmp_path / "one.log").symlink_to("/dev/full")
-    said = (await supervise("one:speaks").ended()).splitlines()
-    again = [f"one ended with exit code 1; it is started again in {pause} s" for pause in (0.1, 0.2, 0.4)]
-    assert said == ["in a buffer", *again, "one ended 4 times, the last time with exit code 1"]
+    said = (await supervise(f"one:{function}").ended()).splitlines()
+    again = [f"one ended with exit code {code}; it is started again in {pause} s" for pause in (0.1, 0.2, 0.4)]
+    assert said == ["in a buffer", *again, f"one ended 4 times, the last time with exit code {code}"]
 
 
 async def test_without_pidfd_parts_are_programs(

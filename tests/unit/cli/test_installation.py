@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.installation import Installation, Options, admin_token, claim
+from cli.installation import Installation, Options, admin_token, claim, given_token
 from cli.supervisor import StartError
 
 
@@ -52,3 +52,23 @@ def test_isolated_installation_ignores_the_settings_around_it(tmp_path: Path, mo
     """The demo does not touch the database that the shell's settings name."""
     monkeypatch.setenv("STANCHION_DATABASE_URL", "postgresql+psycopg://production")
     assert "STANCHION_DATABASE_URL" not in Installation(Options(tmp_path, isolated=True))._base
+
+
+def test_token_of_a_file_is_taken(tmp_path: Path) -> None:
+    """As Docker and systemd hand secrets over, with a line break at the end."""
+    (tmp_path / "token").write_text("stn_secret\n")
+    assert given_token({"STANCHION_ADMIN_TOKEN_FILE": str(tmp_path / "token")}) == "stn_secret"
+
+
+@pytest.mark.parametrize(
+    ("given", "fault"),
+    [
+        ({"STANCHION_ADMIN_TOKEN_FILE": "/nonexistent"}, "/nonexistent cannot be read"),
+        ({"STANCHION_ADMIN_TOKEN_FILE": "/dev/null"}, "/dev/null is empty"),
+        ({"STANCHION_ADMIN_TOKEN_FILE": "/dev/null", "STANCHION_ADMIN_TOKEN": "stn_x"}, "both set: leave one out"),
+    ],
+)
+def test_token_that_cannot_be_had_is_told(given: dict[str, str], fault: str) -> None:
+    """Before anything starts: a token that is made instead would be one that nobody knows of."""
+    with pytest.raises(StartError, match=fault):
+        given_token(given)
